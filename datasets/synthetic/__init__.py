@@ -1,0 +1,1 @@
+"""A ray-cast LiDAR over procedurally generated streets, written in the KITTI layout."""

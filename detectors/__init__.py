@@ -1,0 +1,1 @@
+"""Detectors, one file each; parts they share stand in `layers`."""

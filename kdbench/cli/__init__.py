@@ -1,0 +1,79 @@
+"""The `kdbench` command: one small file per sub-command."""
+
+import importlib
+import sys
+import traceback
+
+import click
+from rich.console import Console
+
+from kdbench import __version__
+from kdbench.errors import KdbenchError
+
+# Sub-command -> where its click command stands. Loaded only when asked for, so that
+# `kdbench --help` does not import torch.
+COMMANDS = {
+    "data": ("kdbench.cli.data:data", "Make, verify and compare data sets."),
+    "evaluate": ("kdbench.cli.evaluate:evaluate", "Score a folder of KITTI result files."),
+}
+
+
+class LazyGroup(click.Group):
+    """A click group whose commands are imported when they are used."""
+
+    def __init__(self, commands: dict[str, tuple[str, str]], **kwargs):
+        super().__init__(**kwargs)
+        self.table = commands
+
+    def list_commands(self, ctx) -> list[str]:
+        return list(self.table)
+
+    def get_command(self, ctx, name):
+        if name not in self.table:
+            return None
+        module, attribute = self.table[name][0].split(":")
+        return getattr(importlib.import_module(module), attribute)
+
+    def format_commands(self, ctx, formatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in self.table.items()])
+
+
+@click.group(cls=LazyGroup, commands=COMMANDS)
+@click.version_option(__version__, prog_name="kdbench")
+@click.option("--debug", is_flag=True, help="Show the stack trace of an error.")
+def group(debug: bool) -> None:
+    """Benchmark knowledge distillation for LiDAR 3D object detection."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The console script: runs a command; an error is one line and an exit code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    # `--debug` is taken anywhere on the line.
+    debug = "--debug" in arguments
+    arguments = [a for a in arguments if a != "--debug"]
+    try:
+        code = group.main(arguments, prog_name="kdbench", standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        _complain("stopped; the same command goes on from here")
+        sys.exit(130)
+    except KdbenchError as error:
+        if debug:
+            traceback.print_exc()
+        _complain(str(error))
+        sys.exit(error.exit_code)
+    except Exception as error:
+        if debug:
+            raise
+        _complain(f"unexpected {type(error).__name__}: {error} (run with --debug to see where)")
+        sys.exit(70)
+
+
+def _complain(message: str) -> None:
+    Console(stderr=True, highlight=False, soft_wrap=True).print(
+        f"error: {message.strip()}", markup=False
+    )

@@ -1,0 +1,96 @@
+"""The contract of a data set, and the frames and batches it gives."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+
+from kdbench.geometry.calibration import Calibration
+from kdbench.kitti_labels import KittiObjects
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One LiDAR sweep with its ground truth, in the LiDAR frame (`geometry/boxes.py`)."""
+
+    id: str
+    points: np.ndarray  # (n, 4) float32: x, y, z in metres, reflectance 0..1
+    boxes: np.ndarray  # (m, 7) float32, of the data set's classes only
+    labels: np.ndarray  # (m,) int64, index into the data set's classes
+    calibration: Calibration
+    image_size: tuple[int, int]  # width, height in pixels
+
+
+@dataclass
+class Batch:
+    """Frames side by side on one device."""
+
+    ids: list[str]
+    points: torch.Tensor  # (n, 5) float32: frame index in the batch, x, y, z, reflectance
+    boxes: list[torch.Tensor]  # a frame: (m, 7) float32
+    labels: list[torch.Tensor]  # a frame: (m,) int64
+    extras: dict[str, Any] = field(default_factory=dict)  # what a method's hooks add
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def to(self, device) -> "Batch":
+        """The same batch on `device`."""
+        return replace(
+            self,
+            points=self.points.to(device, non_blocking=True),
+            boxes=[b.to(device, non_blocking=True) for b in self.boxes],
+            labels=[x.to(device, non_blocking=True) for x in self.labels],
+        )
+
+
+def collate(frames: Sequence[Frame]) -> Batch:
+    """Frames to one batch of CPU tensors; a frame without points or boxes is allowed."""
+    points = [
+        np.concatenate([np.full((len(f.points), 1), i, np.float32), f.points], axis=1)
+        for i, f in enumerate(frames)
+    ]
+    return Batch(
+        ids=[f.id for f in frames],
+        points=torch.from_numpy(np.concatenate(points)),
+        boxes=[torch.from_numpy(f.boxes) for f in frames],
+        labels=[torch.from_numpy(f.labels) for f in frames],
+    )
+
+
+class Dataset(ABC):
+    """Frames of the splits `train` and `val`, their labels, and their classes.
+
+    Built as `Dataset(**options)`; options a data set does not know are an error.
+    """
+
+    name: ClassVar[str]
+    classes: ClassVar[tuple[str, ...]] = ("Car", "Pedestrian", "Cyclist")
+    evaluation: ClassVar[str] = "kitti"  # which evaluator scores it
+
+    @abstractmethod
+    def ids(self, split: str) -> list[str]:
+        """Frame ids of a split, in a fixed order."""
+
+    @abstractmethod
+    def frame(self, frame_id: str) -> Frame:
+        """One frame as it was recorded. Raises DataError that names the file."""
+
+    def training_frame(self, frame_id: str, rng: np.random.Generator) -> Frame:
+        """One augmented frame; everything random in it is drawn from `rng`."""
+        return self.frame(frame_id)
+
+    @abstractmethod
+    def objects(self, frame_id: str) -> KittiObjects:
+        """Every labelled object of a frame for the evaluator, ignored classes included."""
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """A short hash of what the frames are: the same data on another path gives the same."""
+
+    @abstractmethod
+    def verify(self) -> list[str]:
+        """One line for each missing or damaged file; empty when all is well."""

@@ -1,0 +1,1 @@
+"""Evaluation: KITTI average precision on the CPU."""

@@ -1,0 +1,1 @@
+"""Geometry: boxes, rotated IoU, non-maximum suppression, calibration."""

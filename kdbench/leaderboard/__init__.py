@@ -1,0 +1,1 @@
+"""Leaderboard: records, statistics and tables."""

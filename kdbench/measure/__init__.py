@@ -1,0 +1,1 @@
+"""Measurement: compression, latency and training cost."""

@@ -1,0 +1,1 @@
+"""Operators: voxelisation, scatter, neighbours."""

@@ -1,0 +1,1 @@
+"""Training: the loop, the teacher cache, checkpoints and schedules."""
