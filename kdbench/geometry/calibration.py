@@ -1,0 +1,107 @@
+"""The calibration of one KITTI frame, and its file format.
+
+Three frames meet here. LiDAR: x forward, y left, z up. Rectified camera ("rect"): x right,
+y down, z forward. Image: pixels of the left colour camera, x right, y down. Metres otherwise.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from kdbench.errors import DataError
+
+# Key in the file -> shape of its matrix. Only these three are used.
+KEYS = {"P2": (3, 4), "R0_rect": (3, 3), "Tr_velo_to_cam": (3, 4)}
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """How the LiDAR frame, the rectified camera frame and the left colour image relate."""
+
+    p2: np.ndarray  # (3, 4) float64, projection: rectified camera -> left colour image
+    r0: np.ndarray  # (3, 3) float64, rectifying rotation
+    velo_to_cam: np.ndarray  # (3, 4) float64, LiDAR -> camera before rectification
+
+    def lidar_to_rect(self, points: np.ndarray) -> np.ndarray:
+        """Points (n, 3) of the LiDAR frame in the rectified camera frame, float64."""
+        rotation, translation = self._lidar_to_rect()
+        return np.asarray(points, np.float64) @ rotation.T + translation
+
+    def rect_to_lidar(self, points: np.ndarray) -> np.ndarray:
+        """Points (n, 3) of the rectified camera frame in the LiDAR frame, float64."""
+        rotation, translation = self._lidar_to_rect()
+        # Files hold rounded rotations, so the true inverse is taken and not the transpose.
+        return (np.asarray(points, np.float64) - translation) @ np.linalg.inv(rotation).T
+
+    def rect_to_image(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Pixels (n, 2) and depth (n,) in metres of points (n, 3) of the rectified camera frame.
+
+        Depth is measured along the viewing axis of the left colour camera; a point with depth
+        <= 0 is not in front of it and its pixel means nothing.
+        """
+        homogeneous = np.asarray(points, np.float64) @ self.p2[:, :3].T + self.p2[:, 3]
+        depth = homogeneous[:, 2]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return homogeneous[:, :2] / depth[:, None], depth
+
+    def _lidar_to_rect(self) -> tuple[np.ndarray, np.ndarray]:
+        """Rotation (3, 3) and translation (3,) from the LiDAR to the rectified camera frame."""
+        transform = self.r0 @ self.velo_to_cam
+        return transform[:, :3], transform[:, 3]
+
+
+def read_calibration(path: Path | str) -> Calibration:
+    """The calibration in one KITTI calib file.
+
+    Raises DataError that names the file, and the key where one is missing or damaged.
+    """
+    try:
+        text = Path(path).read_text()
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such calibration file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read as a calibration file ({error})") from None
+    return parse_calibration(text, str(path))
+
+
+def parse_calibration(text: str, path: str = "<text>") -> Calibration:
+    """The calibration in the text of a KITTI calib file; `path` stands in error messages."""
+    rows = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+    return Calibration(*(_matrix(rows, key, shape, path) for key, shape in KEYS.items()))
+
+
+def _matrix(rows: dict[str, str], key: str, shape: tuple[int, int], path: str) -> np.ndarray:
+    if key not in rows:
+        raise DataError(f"{path}: no line {key}")
+    try:
+        values = np.array([float(column) for column in rows[key].split()])
+    except ValueError as error:
+        raise DataError(f"{path}: {key}: {error}") from None
+    if len(values) != np.prod(shape):
+        raise DataError(f"{path}: {key} has {len(values)} numbers, expected {np.prod(shape)}")
+    if not np.isfinite(values).all():
+        raise DataError(f"{path}: {key}: a value is not finite")
+    return values.reshape(shape)
+
+
+def format_calibration(calib: Calibration) -> str:
+    """The text of a KITTI calib file, all seven lines.
+
+    A `Calibration` knows one camera and no inertial unit, so P0, P1 and P3 repeat P2 and
+    Tr_imu_to_velo is the identity: other readers want the lines, detection never uses them.
+    """
+    matrices = {
+        "P0": calib.p2,
+        "P1": calib.p2,
+        "P2": calib.p2,
+        "P3": calib.p2,
+        "R0_rect": calib.r0,
+        "Tr_velo_to_cam": calib.velo_to_cam,
+        "Tr_imu_to_velo": np.eye(3, 4),
+    }
+    return "".join(f"{key}: {_numbers(matrix)}\n" for key, matrix in matrices.items())
+
+
+def _numbers(matrix: np.ndarray) -> str:
+    return " ".join(f"{value:.12e}" for value in matrix.ravel())
