@@ -1,0 +1,64 @@
+"""The contract of a detector."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from kdbench.dataset import Batch
+from kdbench.errors import UsageError
+from kdbench.taps import Taps, TapSpecs
+
+
+@dataclass(frozen=True)
+class Detections:
+    """What a detector found in one frame, best first."""
+
+    boxes: Tensor  # (n, 7) LiDAR frame, see geometry/boxes.py
+    scores: Tensor  # (n,) 0..1
+    labels: Tensor  # (n,) int64, index into the classes
+
+
+class Detector(nn.Module, ABC):
+    """Base of all detectors. The keyword arguments of `__init__` are the detector's options.
+
+    Built as `Detector(classes, ratio, **options)`. `ratio` is the declared compression: every
+    channel width of the published network is divided by its square root.
+    """
+
+    name: ClassVar[str]
+    paper: ClassVar[str] = ""
+    taps: TapSpecs  # set by __init__
+
+    def __init__(self, classes: tuple[str, ...], ratio: float = 1.0):
+        super().__init__()
+        if not ratio >= 1:
+            raise UsageError(f"ratio must be a number of at least 1, not {ratio:g}")
+        self.classes = classes
+        self.ratio = float(ratio)
+
+    def width(self, published: int) -> int:
+        """A published channel width at this ratio, at least 1."""
+        return max(1, int(published / self.ratio**0.5))
+
+    @abstractmethod
+    def prepare(self, batch: Batch) -> Any:
+        """The network's input, without parameters: shared by teacher and student."""
+
+    @abstractmethod
+    def forward(self, inputs: Any) -> Taps:
+        """All taps for prepared inputs."""
+
+    @abstractmethod
+    def loss(self, taps: Taps, batch: Batch) -> dict[str, Tensor]:
+        """Weighted detection losses by name, scalars."""
+
+    @abstractmethod
+    def predict(self, taps: Taps) -> list[Detections]:
+        """Detections of each frame of the batch."""
+
+    @property
+    def point_range(self) -> tuple[float, ...]:
+        """What the detector sees: x0, y0, z0, x1, y1, z1 in metres, LiDAR frame."""
+        raise NotImplementedError

@@ -1,0 +1,144 @@
+"""One registry for methods, detectors and data sets.
+
+A plugin is a class of the contract with a `name`. It is found in three places: built in,
+as an entry point of an installed package, or in a file given with `--plugin`. Built-in plugins
+and entry points are imported only when asked for.
+"""
+
+import importlib
+import importlib.util
+import pkgutil
+import sys
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from kdbench.dataset import Dataset
+from kdbench.detector import Detector
+from kdbench.errors import UsageError
+from kdbench.method import Method
+from kdbench.suggest import unknown
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """Names to classes of one contract."""
+
+    def __init__(self, what: str, base: type[T], builtins: dict[str, str]):
+        self.what = what  # "method", "detector" or "dataset"
+        self.base = base
+        self._found: dict[str, str | EntryPoint | type[T]] = dict(builtins)
+        self._scanned = False
+
+    def names(self) -> list[str]:
+        """All known names, sorted."""
+        self._scan_entry_points()
+        return sorted(self._found)
+
+    def get(self, name: str) -> type[T]:
+        """The class called `name`. Raises UsageError: unknown (with the nearest name), or broken."""
+        self._scan_entry_points()
+        if name not in self._found:
+            raise UsageError(unknown(self.what, name, self._found))
+        found = self._found[name]
+        if not isinstance(found, type):
+            found = self._load(name, found)
+            self._found[name] = found
+        return found
+
+    def add(self, plugin: type[T]) -> None:
+        """Registers a class. A name that is taken is an error."""
+        self._scan_entry_points()
+        if plugin.name in self._found:
+            raise UsageError(f"{self.what} {plugin.name!r} is registered twice")
+        self._found[plugin.name] = plugin
+
+    def _load(self, name: str, found: str | EntryPoint) -> type[T]:
+        try:
+            if isinstance(found, EntryPoint):
+                plugin = found.load()
+            else:
+                plugin = classes_in(importlib.import_module(found), self.base)[0]
+        except Exception as error:
+            where = found if isinstance(found, str) else found.value
+            raise UsageError(
+                f"{self.what} {name!r} fails to import from {where}: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+        if not (isinstance(plugin, type) and issubclass(plugin, self.base)):
+            raise UsageError(f"{self.what} {name!r}: {plugin!r} is not a {self.base.__name__}")
+        return plugin
+
+    def _scan_entry_points(self) -> None:
+        if self._scanned:
+            return
+        self._scanned = True
+        for point in entry_points(group=f"kdbench.{self.what}s"):
+            if point.name in self._found:
+                raise UsageError(
+                    f"{self.what} {point.name!r} is registered twice: the name is taken, and "
+                    f"an installed package gives it again as {point.value}"
+                )
+            self._found[point.name] = point
+
+
+def classes_in(module, base: type) -> list[type]:
+    """The classes of a contract that a module defines itself and names."""
+    return [
+        value
+        for value in vars(module).values()
+        if isinstance(value, type)
+        and issubclass(value, base)
+        and value.__module__ == module.__name__
+        and "name" in vars(value)
+    ]
+
+
+def _modules_of(package: str) -> dict[str, str]:
+    """Plugin name -> module, for a package that holds one plugin a file."""
+    path = importlib.import_module(package).__path__
+    return {
+        info.name.replace("_", "-"): f"{package}.{info.name}"
+        for info in pkgutil.iter_modules(path)
+        if not info.ispkg
+    }
+
+
+methods: Registry[Method] = Registry("method", Method, _modules_of("kdbench.methods"))
+detectors: Registry[Detector] = Registry("detector", Detector, _modules_of("kdbench.detectors"))
+datasets: Registry[Dataset] = Registry(
+    "dataset",
+    Dataset,
+    {"kitti": "kdbench.datasets.kitti", "synthetic": "kdbench.datasets.synthetic.dataset"},
+)
+
+
+def load_plugin(path: Path | str) -> list[str]:
+    """Imports a file and registers every plugin class in it; returns their names.
+
+    Raises UsageError when the file is missing, fails to import, or holds no plugin.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UsageError(f"plugin {path}: no such file")
+    module_name = f"kdbench_plugin_{path.stem}"
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    if spec is None:
+        raise UsageError(f"plugin {path}: not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise UsageError(
+            f"plugin {path} fails to import: {type(error).__name__}: {error}"
+        ) from error
+    names = []
+    for registry in (methods, detectors, datasets):
+        for plugin in classes_in(module, registry.base):
+            registry.add(plugin)
+            names.append(plugin.name)
+    if not names:
+        raise UsageError(f"plugin {path}: defines no Method, Detector or Dataset with a name")
+    return names

@@ -1,0 +1,74 @@
+"""Taps: the named intermediate results that a detector shows to a distillation method.
+
+A detector lists what it provides as `TapSpecs`; its forward pass returns the values as `Taps`.
+Names follow the stage they come from: `voxel`, `backbone.0`, `backbone.1`, ..., `neck`,
+`head.cls`, `head.box`, `head.dir`. A method asks for taps by name or pattern.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from fnmatch import fnmatchcase
+
+import torch
+
+from kdbench.errors import NotApplicable
+
+
+class Kind(StrEnum):
+    """What a tap's value looks like."""
+
+    ROWS = "rows"  # Rows: sparse voxels or pillars, or points
+    BEV = "bev"  # (B, C, H, W) dense map seen from above: H along y, W along x
+    CLS = "cls"  # (B, H, W, A, classes) logits for each of A anchors of a cell
+    BOX = "box"  # (B, H, W, A, 7) encoded boxes
+    DIR = "dir"  # (B, H, W, A, bins) logits of the heading's half-turn
+
+
+@dataclass(frozen=True)
+class TapSpec:
+    """What a method can know about a tap before it sees a value."""
+
+    kind: Kind
+    channels: int
+    cell: float = 0.0  # metres a cell (BEV and head maps) or a voxel (rows)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Sparse rows; teacher and student see the same batch, so row i is the same place."""
+
+    features: torch.Tensor  # (n, C)
+    coordinates: torch.Tensor  # (n, 3) int64: frame in the batch, y cell, x cell; sorted by frame
+    counts: torch.Tensor  # (n,) int64, raw points in each row's voxel
+
+
+TapSpecs = dict[str, TapSpec]
+Taps = dict[str, "torch.Tensor | Rows"]
+
+
+def find(pattern: str, specs: TapSpecs) -> list[str]:
+    """Names of the taps a pattern asks for, in the detector's order.
+
+    A pattern is a name, a name with wildcards (`backbone.*`), or alternatives of which the
+    first that the detector has counts (`voxel|backbone.*`). Empty when there is none.
+    """
+    for alternative in pattern.split("|"):
+        names = [name for name in specs if fnmatchcase(name, alternative)]
+        if names:
+            return names
+    return []
+
+
+def missing(needs: tuple[str, ...], specs: TapSpecs) -> list[str]:
+    """The patterns among `needs` for which a detector has no tap."""
+    return [pattern for pattern in needs if not find(pattern, specs)]
+
+
+def require(method: str, needs: tuple[str, ...], detector: str, specs: TapSpecs) -> None:
+    """Raises NotApplicable when a method's needs are not met."""
+    absent = missing(needs, specs)
+    if absent:
+        raise NotApplicable(
+            f"method {method!r} is not applicable: needs {', '.join(absent)}; "
+            f"detector {detector!r} provides {', '.join(specs)}"
+        )
