@@ -1,0 +1,112 @@
+"""The single-stage anchor head: classification, box regression, direction (SECOND)."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from kdbench.dataset import Batch
+from kdbench.detector import Detections
+from kdbench.detectors.layers import anchors as A
+from kdbench.detectors.layers.losses import box_code_loss, sigmoid_focal
+from kdbench.geometry.nms import rotated_nms
+
+CLS_WEIGHT, BOX_WEIGHT, DIR_WEIGHT = 1.0, 2.0, 0.2  # published loss weights
+
+
+class AnchorHead(nn.Module):
+    """1x1 convolutions over the neck; class and box of `len(classes) * 2` anchors a cell."""
+
+    def __init__(self, inputs: int, classes, point_range, height: int, width: int):
+        super().__init__()
+        self.classes = tuple(classes)
+        self.per_cell = len(classes) * len(A.HEADINGS)
+        self.cls = nn.Conv2d(inputs, self.per_cell * len(classes), 1)
+        self.box = nn.Conv2d(inputs, self.per_cell * 7, 1)
+        self.dir = nn.Conv2d(inputs, self.per_cell * 2, 1)
+        nn.init.normal_(self.box.weight, std=0.001)
+        nn.init.constant_(self.cls.bias, -math.log(99))  # a prior of 0.01, for the focal loss
+        grid = A.make_anchors(classes, point_range, height, width)
+        self.register_buffer("anchors", grid, persistent=False)  # (H, W, A, 7)
+
+    def forward(self, neck: Tensor) -> dict[str, Tensor]:
+        """(B, C, H, W) to `cls` (B, H, W, A, classes), `box` (..., 7) and `dir` (..., 2)."""
+        return {
+            "cls": self._by_anchor(self.cls(neck), len(self.classes)),
+            "box": self._by_anchor(self.box(neck), 7),
+            "dir": self._by_anchor(self.dir(neck), 2),
+        }
+
+    def _by_anchor(self, x: Tensor, size: int) -> Tensor:
+        batch, _, height, width = x.shape
+        return x.permute(0, 2, 3, 1).reshape(batch, height, width, self.per_cell, size)
+
+    def assign(self, boxes: Tensor, labels: Tensor) -> Tensor:
+        """The box index of each anchor of one frame (H, W, A), BACKGROUND or IGNORED."""
+        result = torch.empty(
+            self.anchors.shape[:3], dtype=torch.long, device=self.anchors.device
+        ).unflatten(2, (len(self.classes), len(A.HEADINGS)))
+        grid = self.anchors.unflatten(2, (len(self.classes), len(A.HEADINGS)))
+        for i, name in enumerate(self.classes):
+            mine = torch.nonzero(labels == i).squeeze(1)
+            found = A.match(grid[:, :, i].reshape(-1, 7), boxes[mine], A.KITTI_ANCHORS[name])
+            hit = found >= 0
+            found[hit] = mine[found[hit]]
+            result[:, :, i] = found.view(result[:, :, i].shape)
+        return result.flatten(2, 3)
+
+    def loss(self, outputs: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        """Weighted losses, each divided by the number of positive anchors of the batch."""
+        pairs = zip(batch.boxes, batch.labels, strict=True)
+        owner = torch.stack([self.assign(boxes, labels) for boxes, labels in pairs])
+        positive = owner >= 0
+        count = positive.sum().clamp(min=1)
+        frame, *cell = torch.nonzero(positive, as_tuple=True)
+        targets, labels = self._targets(batch, owner[positive], frame, cell)
+        onehot = torch.zeros_like(outputs["cls"])
+        onehot[(frame, *cell, labels)] = 1.0
+        cls = sigmoid_focal(outputs["cls"], onehot)[owner != A.IGNORED].sum()
+        codes = A.encode(targets, self.anchors[tuple(cell)])
+        box = box_code_loss(outputs["box"][positive], codes).sum()
+        bins = A.heading_bin(targets[:, 6])
+        direction = F.cross_entropy(outputs["dir"][positive], bins, reduction="sum")
+        return {
+            "cls": CLS_WEIGHT * cls / count,
+            "box": BOX_WEIGHT * box / count,
+            "dir": DIR_WEIGHT * direction / count,
+        }
+
+    def _targets(self, batch: Batch, owner: Tensor, frame: Tensor, cell) -> tuple[Tensor, Tensor]:
+        """Box (p, 7) and class (p,) of each positive anchor."""
+        sizes = torch.tensor([0] + [len(b) for b in batch.boxes], device=owner.device)
+        index = owner + sizes.cumsum(0)[frame]
+        return torch.cat(batch.boxes)[index], torch.cat(batch.labels)[index]
+
+    @torch.no_grad()
+    def predict(
+        self, outputs: dict[str, Tensor], score: float, nms: float, before: int, after: int
+    ) -> list[Detections]:
+        """Detections of each frame: NMS of each class on its own, as published.
+
+        `score` is the least score, `nms` the IoU above which the lesser box goes, `before` and
+        `after` how many boxes enter NMS a class and leave a frame.
+        """
+        scores = outputs["cls"].float().sigmoid()
+        frames = zip(scores, outputs["box"].float(), outputs["dir"], strict=True)
+        return [self._predict_frame(*frame, score, nms, before, after) for frame in frames]
+
+    def _predict_frame(self, scores, codes, dirs, least, nms, before, after) -> Detections:
+        scores, codes = scores.reshape(-1, len(self.classes)), codes.reshape(-1, 7)
+        dirs, anchors = dirs.reshape(-1, 2).argmax(1), self.anchors.reshape(-1, 7)
+        found = []
+        for i in range(len(self.classes)):
+            top, index = scores[:, i].topk(min(before, len(scores)))
+            index = index[top >= least]
+            boxes = A.decode(codes[index], anchors[index])
+            boxes[:, 6] = A.set_heading(boxes[:, 6], dirs[index])
+            kept = rotated_nms(boxes, scores[index, i], nms, after)
+            found.append((boxes[kept], scores[index, i][kept], torch.full_like(kept, i)))
+        boxes, best, labels = (torch.cat(parts) for parts in zip(*found, strict=True))
+        order = torch.argsort(best, descending=True, stable=True)[:after]
+        return Detections(boxes[order], best[order], labels[order])

@@ -1,0 +1,45 @@
+"""The pillar feature net: from points to one feature row a pillar."""
+
+import torch
+from torch import Tensor, nn
+
+from kdbench.ops.scatter import segment_max, segment_mean
+from kdbench.ops.voxelise import Grid, Pillars
+
+POINT_FEATURES = 9  # x, y, z, reflectance, offset to the pillar's mean (3) and to its centre (2)
+
+
+def decorate(pillars: Pillars, grid: Grid) -> Tensor:
+    """The nine features of each point (n, 9), as in PointPillars, section 2.1."""
+    xyz = pillars.points[:, :3]
+    mean = segment_mean(xyz, pillars.counts)[pillars.row]
+    cell = xyz.new_tensor(grid.cell)
+    corner = xyz.new_tensor(grid.point_range[:2])
+    centre = (pillars.coordinates[:, [2, 1]].to(xyz.dtype) + 0.5) * cell + corner
+    return torch.cat([pillars.points, xyz - mean, xyz[:, :2] - centre[pillars.row]], dim=1)
+
+
+class PillarEncoder(nn.Module):
+    """Linear, batch norm, maximum over a pillar's points, ReLU.
+
+    ReLU follows the maximum: it is monotone, so the order does not matter to the result, and
+    there are fewer pillars than points.
+    """
+
+    def __init__(self, channels: int, momentum: float):
+        super().__init__()
+        self.linear = nn.Linear(POINT_FEATURES, channels, bias=False)
+        self.norm = nn.BatchNorm1d(channels, eps=1e-3, momentum=momentum)
+
+    def forward(self, features: Tensor, counts: Tensor) -> Tensor:
+        """Point features (n, 9) sorted by pillar, and points a pillar (m,), to rows (m, C)."""
+        x = self.linear(features)
+        # Batch statistics need two points; a smaller batch is normalised by the running ones.
+        if len(x) > 1 or not self.training:
+            x = self.norm(x)
+        else:
+            x = nn.functional.batch_norm(
+                x, self.norm.running_mean, self.norm.running_var,
+                self.norm.weight, self.norm.bias, eps=self.norm.eps,
+            )  # fmt: skip
+        return torch.relu(segment_max(x, counts))
