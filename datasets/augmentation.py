@@ -1,0 +1,181 @@
+"""Augmentation of training frames, as PointPillars and SECOND train on KITTI.
+
+Each step takes a frame and gives a new one; everything random is drawn from the generator it is
+given, so the same generator state gives the same bytes. The calibration and the image size of an
+augmented frame stay those of the recording and no longer fit its points.
+"""
+
+from dataclasses import dataclass, field, fields, replace
+from math import cos, pi, sin
+
+import numpy as np
+from kdbench.datasets.collision import collides_with_any
+from kdbench.datasets.gt_database import GroundTruthDatabase
+from kdbench.datasets.gt_sampling import sample_ground_truth
+from numba import njit
+
+from kdbench.dataset import Frame
+from kdbench.errors import UsageError
+from kdbench.geometry.boxes import box_of_points, wrap_angle
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Settings of the augmentation; the defaults are those of PointPillars."""
+
+    enabled: bool = True  # False: training frames are the recorded ones, shuffled
+    # Class -> how many of it a frame is filled up to by ground-truth sampling; none of a class
+    # that is left out.
+    samples: dict[str, int] = field(
+        default_factory=lambda: {"Car": 15, "Pedestrian": 15, "Cyclist": 15}
+    )
+    object_translation: float = 0.25  # sigma in metres, along each axis
+    object_rotation: float = pi / 20  # largest turn of one object in radians, either way
+    object_tries: int = 100  # moves tried for an object before it stays where it is
+    flip: float = 0.5  # probability of a mirrored frame (left and right exchanged)
+    rotation: float = pi / 4  # largest turn of the whole frame in radians, either way
+    scale: tuple[float, float] = (0.95, 1.05)  # smallest and largest scaling of the whole frame
+
+
+def augmentation_from(options: dict | None, classes: tuple[str, ...]) -> Augmentation:
+    """Settings from `options`, defaults where not given; None is all defaults.
+
+    Raises UsageError for a key or a class that does not exist.
+    """
+    options = dict(options or {})
+    _refuse_unknown("augmentation", options, [f.name for f in fields(Augmentation)])
+    settings = Augmentation(**options)
+    if "samples" in options:
+        _refuse_unknown("augmentation.samples", settings.samples, classes)
+    return settings
+
+
+def _refuse_unknown(what: str, options: dict, known) -> None:
+    for key in options:
+        if key not in known:
+            raise UsageError(f"{what}: no setting {key!r}; there are {', '.join(known)}")
+
+
+def augment(
+    frame: Frame,
+    obstacles: np.ndarray,
+    settings: Augmentation,
+    database: GroundTruthDatabase | None,
+    counts: dict[int, int],
+    rng: np.random.Generator,
+) -> Frame:
+    """`frame` after all random steps in the field's order; no sampling without a `database`.
+
+    For `obstacles` and `counts` see `sample_ground_truth`.
+    """
+    if database is not None:
+        frame = sample_ground_truth(frame, obstacles, database, counts, rng)
+    frame = move_objects(frame, obstacles, settings, rng)
+    if rng.random() < settings.flip:
+        frame = flip(frame)
+    frame = rotate(frame, rng.uniform(-settings.rotation, settings.rotation))
+    return scale(frame, rng.uniform(*settings.scale))
+
+
+def move_objects(
+    frame: Frame, obstacles: np.ndarray, settings: Augmentation, rng: np.random.Generator
+) -> Frame:
+    """Every object moved and turned a little, its points with it.
+
+    Up to `object_tries` moves are drawn for each; the first that collides with no other box is
+    taken, and where all do the object stays.
+    """
+    tries, count = settings.object_tries, len(frame.boxes)
+    shifts = rng.normal(0, settings.object_translation, (count, tries, 3))
+    turns = rng.uniform(-settings.object_rotation, settings.object_rotation, (count, tries))
+    boxes = np.concatenate([frame.boxes, obstacles]).astype(np.float64)
+    _first_free_moves(boxes, shifts, turns)
+    moved = boxes[:count].astype(np.float32)
+    moved[:, 6] = wrap_angle(moved[:, 6])
+    return replace(frame, points=_carry_points(frame.points, frame.boxes, moved), boxes=moved)
+
+
+@njit(cache=True, nogil=True)
+def _first_free_moves(boxes, shifts, turns):
+    """Moves the first len(shifts) of `boxes` in place, each by its first move that is free."""
+    for i in range(len(shifts)):
+        for k in range(shifts.shape[1]):
+            candidate = boxes[i].copy()
+            candidate[:3] += shifts[i, k]
+            candidate[6] += turns[i, k]
+            if not collides_with_any(candidate, boxes, i):
+                boxes[i] = candidate
+                break
+
+
+def _carry_points(points: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Points (n, 4) with those inside a box of `before` (m, 7) moved with it to `after` (m, 7)."""
+    box = box_of_points(points, before)
+    carried = np.flatnonzero(box >= 0)
+    box = box[carried]
+    turn = (after[:, 6] - before[:, 6])[box]
+    offset = points[carried, :3] - before[box, :3]
+    result = points.copy()
+    result[carried, :3] = _turned(offset, np.cos(turn), np.sin(turn)) + after[box, :3]
+    return result
+
+
+def flip(frame: Frame) -> Frame:
+    """The frame mirrored at the x axis: left and right exchanged."""
+    points, boxes = frame.points.copy(), frame.boxes.copy()
+    points[:, 1] *= -1
+    boxes[:, [1, 6]] *= -1
+    return replace(frame, points=points, boxes=boxes)
+
+
+def rotate(frame: Frame, angle: float) -> Frame:
+    """The frame turned by `angle` (radians, counter-clockwise from above) around the sensor."""
+    points, boxes = frame.points.copy(), frame.boxes.copy()
+    points[:, :3] = _turned(points[:, :3], cos(angle), sin(angle))
+    boxes[:, :3] = _turned(boxes[:, :3], cos(angle), sin(angle))
+    boxes[:, 6] = wrap_angle(boxes[:, 6] + angle)
+    return replace(frame, points=points, boxes=boxes)
+
+
+def scale(frame: Frame, factor: float) -> Frame:
+    """The frame with all distances and sizes multiplied by `factor`."""
+    points, boxes = frame.points.copy(), frame.boxes.copy()
+    points[:, :3] *= factor
+    boxes[:, :6] *= factor
+    return replace(frame, points=points, boxes=boxes)
+
+
+def crop_to_range(frame: Frame, point_range: np.ndarray | None) -> Frame:
+    """The frame without points, and boxes by their centre, outside `point_range`.
+
+    `point_range` (6,) is x0, y0, z0, x1, y1, z1 in metres, the upper ends excluded; None keeps
+    all. The arrays are new ones in either case.
+    """
+    points, boxes = _within(frame.points, point_range), _within(frame.boxes, point_range)
+    return replace(
+        frame,
+        points=frame.points[points],
+        boxes=frame.boxes[boxes],
+        labels=frame.labels[boxes],
+    )
+
+
+def _within(rows: np.ndarray, point_range: np.ndarray | None) -> np.ndarray:
+    if point_range is None:
+        return np.ones(len(rows), np.bool_)
+    low, high = point_range.astype(np.float32).reshape(2, 3)
+    inside = np.ones(len(rows), np.bool_)
+    for axis in range(3):  # one column at a time is faster than all three at once
+        inside &= (rows[:, axis] >= low[axis]) & (rows[:, axis] < high[axis])
+    return inside
+
+
+def shuffle_points(frame: Frame, rng: np.random.Generator) -> Frame:
+    """The frame with its points in random order, so that no voxel keeps pasted points first."""
+    return replace(frame, points=frame.points[rng.permutation(len(frame.points))])
+
+
+def _turned(xyz: np.ndarray, cos, sin) -> np.ndarray:
+    """Positions (n, 3) turned around the z axis; `cos` and `sin` are numbers or (n,)."""
+    x, y, z = xyz[:, 0], xyz[:, 1], xyz[:, 2]
+    return np.stack([x * cos - y * sin, x * sin + y * cos, z], axis=1)

@@ -1,0 +1,167 @@
+"""Data sets that stand in KITTI's folders and file formats.
+
+    root/training/velodyne/000000.bin     points, float32 x, y, z, reflectance
+                  label_2/000000.txt      objects in the camera frame
+                  calib/000000.txt        calibration
+                  image_2/000000.png      left colour image, not needed
+    root/ImageSets/train.txt, val.txt     frame ids of the splits, one a line
+
+Cars, pedestrians and cyclists are training targets. As in the field, Van, Truck,
+Person_sitting, Misc and Tram are not, nor are DontCare areas; `objects` gives them all the same,
+for the evaluator must know what it may ignore.
+"""
+
+import functools
+import hashlib
+import threading
+from pathlib import Path
+
+import numpy as np
+from kdbench.datasets import gt_database
+from kdbench.datasets.augmentation import augment, augmentation_from, crop_to_range, shuffle_points
+from kdbench.datasets.frame_cache import FrameCache
+from kdbench.datasets.gt_database import GroundTruthDatabase
+from kdbench.datasets.kitti_verify import problems
+from kdbench.datasets.recording import Recording, read_objects, read_recording
+
+from kdbench.dataset import Dataset, Frame
+from kdbench.errors import DataError, UsageError
+from kdbench.kitti_labels import KittiObjects
+
+CACHE_BYTES = 2 * 10**9  # all of KITTI's train split, cropped to the image, needs 1.2 GB
+
+
+class KittiTree(Dataset):
+    """The reader of one KITTI tree.
+
+    root: the folder that holds `training` and `ImageSets`.
+    point_range: x0, y0, z0, x1, y1, z1 in metres; points outside, and boxes whose centre is
+        outside, are dropped from frames. None keeps all.
+    train_frames, val_frames: take only the first so many of a split.
+    cache_dir: folder for the ground-truth database; None builds it anew in every process.
+    augmentation: settings that differ from the defaults of `augmentation.Augmentation`.
+    """
+
+    def __init__(
+        self,
+        *,
+        root: Path | str,
+        point_range=None,
+        train_frames: int | None = None,
+        val_frames: int | None = None,
+        cache_dir: Path | str | None = None,
+        augmentation: dict | None = None,
+    ):
+        self.root = Path(root).expanduser()
+        self.point_range = _checked_range(point_range)
+        self.split_limits = {"train": train_frames, "val": val_frames}
+        self.cache_dir = None if cache_dir is None else Path(cache_dir).expanduser()
+        self.augmentation = augmentation_from(augmentation, self.classes)
+        self._cache = FrameCache(CACHE_BYTES)
+        self._database: GroundTruthDatabase | None = None
+        self._database_lock = threading.Lock()
+
+    def ids(self, split: str) -> list[str]:
+        """Frame ids of `train` or `val` in the order of their ImageSets file."""
+        if split not in self.split_limits:
+            raise UsageError(f"no split {split!r}; there are {', '.join(self.split_limits)}")
+        path = self.root / "ImageSets" / f"{split}.txt"
+        try:
+            listed = path.read_text().split()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = "no such file" if isinstance(error, FileNotFoundError) else str(error)
+            raise DataError(
+                f"{path}: {reason}; it must list the frame ids of the split {split}, one a line"
+            ) from None
+        return listed[: self.split_limits[split]]
+
+    def frame(self, frame_id: str) -> Frame:
+        """One frame, its points cropped to the image frustum and to the point range."""
+        return crop_to_range(self._recording(frame_id).frame, self.point_range)
+
+    def training_frame(self, frame_id: str, rng: np.random.Generator) -> Frame:
+        """One augmented frame; the range is cut last, for steps move points into it and out."""
+        recording = self._recording(frame_id)
+        frame = recording.frame
+        if self.augmentation.enabled:
+            database = self.database if self._counts else None
+            frame = augment(
+                frame, recording.obstacles, self.augmentation, database, self._counts, rng
+            )
+        return shuffle_points(crop_to_range(frame, self.point_range), rng)
+
+    def objects(self, frame_id: str) -> KittiObjects:
+        """Every labelled object of a frame, in file order."""
+        return read_objects(self.root / "training" / "label_2" / f"{frame_id}.txt")
+
+    @property
+    def database(self) -> GroundTruthDatabase:
+        """The objects that ground-truth sampling draws from; made when first asked for."""
+        with self._database_lock:
+            if self._database is None:
+                recordings = (self._recording(frame_id) for frame_id in self.ids("train"))
+                self._database = gt_database.load_or_build(
+                    self.cache_dir, self.fingerprint(), recordings
+                )
+        return self._database
+
+    def fingerprint(self) -> str:
+        """Twelve hex digits over split ids, sizes of clouds, and bytes of labels and calibrations.
+
+        The bytes of clouds are left out, which keeps it quick. Options other than the number of
+        frames do not enter.
+        """
+        return self._fingerprint
+
+    @functools.cached_property
+    def _fingerprint(self) -> str:
+        digest = hashlib.sha256()
+        for split in self.split_limits:
+            digest.update(f"{split}\n".encode())
+            for frame_id in self.ids(split):
+                digest.update(f"{frame_id}\n".encode())
+                self._digest_files(frame_id, digest)
+        return digest.hexdigest()[:12]
+
+    def _digest_files(self, frame_id: str, digest) -> None:
+        training = self.root / "training"
+        try:
+            digest.update(str((training / f"velodyne/{frame_id}.bin").stat().st_size).encode())
+            for file in (f"label_2/{frame_id}.txt", f"calib/{frame_id}.txt"):
+                digest.update(hashlib.sha256((training / file).read_bytes()).digest())
+        except OSError as error:
+            raise DataError(f"{error.filename}: {error.strerror}; {self._advice}") from None
+
+    def verify(self) -> list[str]:
+        """One line for each missing or damaged file of both splits."""
+        return problems(self.root, self.split_limits, self.ids)
+
+    def _recording(self, frame_id: str) -> Recording:
+        return self._cache.get(frame_id, self._read)
+
+    def _read(self, frame_id: str) -> Recording:
+        try:
+            return read_recording(self.root / "training", frame_id, self.classes)
+        except DataError as error:
+            raise DataError(f"{error}; {self._advice}") from None
+
+    @property
+    def _advice(self) -> str:
+        return f"`kdbench data verify {self.root}` lists all that is missing or damaged"
+
+    @functools.cached_property
+    def _counts(self) -> dict[int, int]:
+        """Label -> how many objects ground-truth sampling fills a frame up to."""
+        samples = self.augmentation.samples
+        return {self.classes.index(name): count for name, count in samples.items() if count > 0}
+
+
+def _checked_range(point_range) -> np.ndarray | None:
+    if point_range is None:
+        return None
+    values = np.asarray(point_range, np.float64)
+    if values.shape != (6,) or not (values[:3] < values[3:]).all():
+        raise UsageError(
+            f"point_range: {point_range} is not x0, y0, z0, x1, y1, z1 with x0 < x1 and so on"
+        )
+    return values
