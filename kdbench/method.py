@@ -5,15 +5,12 @@ A method is an `nn.Module` in one file. It is built from what student and teache
 parameters train with the student, are counted apart, and are never saved with the student.
 """
 
-import inspect
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch import Tensor, nn
 
 from kdbench.dataset import Batch
-from kdbench.errors import UsageError
-from kdbench.suggest import unknown
 from kdbench.taps import Taps, TapSpecs
 
 
@@ -34,12 +31,13 @@ class Method(nn.Module):
     paper: ClassVar[Paper | None] = None
     variants: ClassVar[tuple[str, ...]] = ()  # values of the option `variant`, default first
     deviations: ClassVar[tuple[str, ...]] = ()  # what differs from the paper, and why
-    teacher: ClassVar[str] = "trained"  # which teacher it learns from: trained, or none at all
+    teacher: ClassVar[str] = "trained"  # which teacher it learns from: "trained" or "none"
     zero_when_equal: ClassVar[bool] = False  # loss is 0 when student, teacher and adapters agree
 
     def __init__(self, student: TapSpecs, teacher: TapSpecs):
         super().__init__()
         self.student_specs, self.teacher_specs = student, teacher
+        self.logs: dict[str, Tensor] = {}  # scalars for the log that are no loss
 
     def forward(self, student: Taps, teacher: Taps, batch: Batch) -> dict[str, Tensor]:
         """Weighted loss terms by name, scalars, to be added to the detection loss."""
@@ -60,23 +58,3 @@ class Method(nn.Module):
 
     def after_step(self, student: nn.Module) -> None:
         """Hook: called after each optimiser step (moving-average teachers)."""
-
-
-def option_defaults(method: type[Method]) -> dict[str, Any]:
-    """The options of a method with their defaults: the keyword-only arguments it takes."""
-    parameters = inspect.signature(method.__init__).parameters.values()
-    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
-
-
-def complete_options(method: type[Method], options: dict[str, Any]) -> dict[str, Any]:
-    """`options` over the method's defaults. An unknown name or variant raises UsageError."""
-    defaults = option_defaults(method)
-    for name in options:
-        if name not in defaults:
-            raise UsageError(unknown(f"option of method {method.name!r}", name, defaults))
-    merged = {**defaults, **options}
-    if method.variants and merged["variant"] not in method.variants:
-        raise UsageError(
-            unknown(f"variant of method {method.name!r}", merged["variant"], method.variants)
-        )
-    return merged

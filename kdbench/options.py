@@ -1,0 +1,53 @@
+"""Options of plugins: the keyword-only arguments that a plugin's `__init__` takes."""
+
+import inspect
+from typing import Any
+
+from kdbench.errors import UsageError
+from kdbench.suggest import unknown
+
+
+def defaults_of(plugin: type) -> dict[str, Any]:
+    """Option names of a plugin class with their defaults."""
+    parameters = inspect.signature(plugin.__init__).parameters.values()
+    return {p.name: _plain(p.default) for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+
+def complete(what: str, plugin: type, options: dict[str, Any]) -> dict[str, Any]:
+    """`options` over the plugin's defaults, as plain values.
+
+    `what` names the plugin in messages ("method 'kd'"). An unknown name, a value of another type
+    than the default's, or a variant the plugin does not have raises UsageError.
+    """
+    merged = defaults_of(plugin)
+    known = set(merged)
+    for name, value in options.items():
+        if name not in known:
+            raise UsageError(unknown(f"option of {what}", name, known))
+        merged[name] = coerce(f"{what}: option {name}", value, merged[name])
+    variants = getattr(plugin, "variants", ())
+    if variants and merged["variant"] not in variants:
+        raise UsageError(unknown(f"variant of {what}", merged["variant"], variants))
+    return merged
+
+
+def coerce(where: str, value: Any, default: Any) -> Any:
+    """`value` as the type of `default`, where that loses nothing; else UsageError.
+
+    A default of None takes any value. `1e-3`, which YAML reads as text, counts as a number.
+    """
+    if default is None or type(value) is type(default):
+        return _plain(value)
+    if isinstance(default, float) and not isinstance(value, bool):
+        try:
+            return float(value)
+        except (TypeError, ValueError):
+            pass
+    if isinstance(default, (list, tuple)) and isinstance(value, (list, tuple)):
+        return _plain(value)
+    raise UsageError(f"{where}: {value!r} is not of type {type(default).__name__}")
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists, so that values are the same after a trip through JSON."""
+    return [_plain(v) for v in value] if isinstance(value, (list, tuple)) else value

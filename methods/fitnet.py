@@ -1,0 +1,44 @@
+"""FitNets: the student's features, adapted, imitate the teacher's.
+
+    sum over taps of mean( (r(F_S) - F_T)^2 )
+
+r is a 1x1 adapter from the student's channels to the teacher's, trained with the student.
+"""
+
+from torch import nn
+from torch.nn import functional as F
+
+from kdbench.method import Method, Paper
+from kdbench.ops.adapters import Adapter, features, set_identity
+from kdbench.taps import find
+
+
+class FitNet(Method):
+    """Options: `tap` (a pattern: which taps are imitated) and `weight`."""
+
+    name = "fitnet"
+    needs = ("neck",)
+    paper = Paper("FitNets: Hints for Thin Deep Nets", 2015, "arXiv 1412.6550")
+    zero_when_equal = True
+    deviations = (
+        "the hint is a term of the whole training, not a first stage of its own, as in every "
+        "later comparison that includes FitNets",
+        "the hint layer is the neck, the last map before the head: the paper's middle layer has "
+        "no counterpart that every detector shares",
+    )
+
+    def __init__(self, student, teacher, *, tap="neck", weight=1.0):
+        super().__init__(student, teacher)
+        self.names, self.weight = find(tap, student), weight
+        self.adapters = nn.ModuleList(Adapter(student[n], teacher[n]) for n in self.names)
+
+    def share_adapters(self):
+        for adapter in self.adapters:
+            set_identity(adapter)
+
+    def forward(self, student, teacher, batch):
+        loss = sum(
+            F.mse_loss(adapter(features(student[name])), features(teacher[name]))
+            for name, adapter in zip(self.names, self.adapters, strict=True)
+        )
+        return {"hint": self.weight * loss}

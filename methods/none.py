@@ -1,0 +1,13 @@
+"""No distillation: the baseline every gain is measured against."""
+
+from kdbench.method import Method
+
+
+class NoDistillation(Method):
+    """Trains the student on its detection loss alone."""
+
+    name = "none"
+    teacher = "none"
+
+    def forward(self, student, teacher, batch):
+        return {}
