@@ -39,7 +39,7 @@ class KittiObjects:
 
 def from_table(names, table: np.ndarray) -> KittiObjects:
     """Objects from names (n,) and a numeric table (n, 14 or 15) in the file's column order."""
-    table = np.asarray(table, dtype=np.float64).reshape(len(names), -1)
+    table = np.asarray(table, dtype=np.float64) if len(names) else np.zeros((0, COLUMNS))
     score = table[:, 14] if table.shape[1] > 14 else np.ones(len(names))
     return KittiObjects(
         names=np.asarray(names, dtype=str),
@@ -67,17 +67,28 @@ def parse(text: str, path: str = "<text>", scored: bool = False) -> KittiObjects
     """
     rows = [line.split() for line in text.splitlines()]
     wanted = COLUMNS + 1 if scored else COLUMNS
-    names, table = [], []
+    filled = [row for row in rows if row]
+    if not filled:
+        return empty()
+    try:
+        table = np.array([[float(column) for column in row[1:]] for row in filled])
+    except ValueError:  # a word for a number, or rows of different lengths
+        table = np.zeros((0, 0))
+    if table.shape[-1] not in (wanted - 1, COLUMNS) or not np.isfinite(table).all():
+        table = _careful_table(rows, wanted, path)
+    return from_table([row[0] for row in filled], table[:, : wanted - 1])
+
+
+def _careful_table(rows: list[list[str]], wanted: int, path: str) -> np.ndarray:
+    """The numbers of the filled rows, cut to `wanted` columns; names the first bad line."""
+    table = []
     for number, row in enumerate(rows, start=1):
         if not row:
             continue
         if len(row) not in (wanted, COLUMNS + 1):
             raise DataError(f"{path}, line {number}: {len(row)} columns, expected {wanted}")
-        names.append(row[0])
-        table.append(_numbers(row[1:], path, number))
-    if not names:
-        return empty()
-    return from_table(names, np.array([r[: wanted - 1] for r in table]))
+        table.append(_numbers(row[1:], path, number)[: wanted - 1])
+    return np.array(table)
 
 
 def _numbers(columns: list[str], path: str, line: int) -> list[float]:
@@ -93,7 +104,8 @@ def _numbers(columns: list[str], path: str, line: int) -> list[float]:
 def read(path: Path | str, scored: bool = False) -> KittiObjects:
     """Objects of one label file (or, when `scored`, of one result file)."""
     try:
-        text = Path(path).read_text()
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
     except FileNotFoundError:
         raise DataError(f"{path}: no such label file") from None
     except (OSError, UnicodeDecodeError) as error:
