@@ -17,6 +17,8 @@ from numba import njit
 from kdbench.dataset import Frame
 from kdbench.errors import UsageError
 from kdbench.geometry.boxes import box_of_points, wrap_angle
+from kdbench.options import coerce
+from kdbench.suggest import unknown
 
 
 @dataclass(frozen=True)
@@ -40,20 +42,33 @@ class Augmentation:
 def augmentation_from(options: dict | None, classes: tuple[str, ...]) -> Augmentation:
     """Settings from `options`, defaults where not given; None is all defaults.
 
-    Raises UsageError for a key or a class that does not exist.
+    Raises UsageError for a key or a class that does not exist and for a value that cannot be.
     """
-    options = dict(options or {})
-    _refuse_unknown("augmentation", options, [f.name for f in fields(Augmentation)])
-    settings = Augmentation(**options)
-    if "samples" in options:
-        _refuse_unknown("augmentation.samples", settings.samples, classes)
-    return settings
+    if not isinstance(options or {}, dict):
+        raise UsageError(f"augmentation: {options!r} is not settings with values")
+    values = {f.name: getattr(Augmentation(), f.name) for f in fields(Augmentation)}
+    for key, value in (options or {}).items():
+        if key not in values:
+            raise UsageError(unknown("setting of augmentation", key, values))
+        values[key] = coerce(f"augmentation.{key}", value, values[key])
+        if isinstance(values[key], (int, float)) and values[key] < 0:
+            raise UsageError(f"augmentation.{key}: {value} is below 0")
+    _check_samples(values["samples"], classes)
+    _check_scale(values["scale"])
+    return Augmentation(**values)
 
 
-def _refuse_unknown(what: str, options: dict, known) -> None:
-    for key in options:
-        if key not in known:
-            raise UsageError(f"{what}: no setting {key!r}; there are {', '.join(known)}")
+def _check_samples(samples: dict[str, int], classes: tuple[str, ...]) -> None:
+    for name, count in samples.items():
+        if name not in classes:
+            raise UsageError(unknown("class in augmentation.samples", name, classes))
+        coerce(f"augmentation.samples.{name}", count, 0)
+
+
+def _check_scale(limits) -> None:
+    numbers = all(isinstance(limit, (int, float)) for limit in limits)
+    if not (len(limits) == 2 and numbers and 0 < limits[0] <= limits[1]):
+        raise UsageError(f"augmentation.scale: {limits} is not a smallest and a largest factor")
 
 
 def augment(

@@ -13,18 +13,16 @@ from kdbench.errors import DataError
 
 
 class Kitti(KittiTree):
-    """KITTI under `root`, or under the environment variable KDBENCH_KITTI.
-
-    Options and layout are those of `KittiTree`. Raises DataError when no folder is given.
-    """
+    """KITTI under the option `root`, or else under the environment variable KDBENCH_KITTI."""
 
     name: ClassVar[str] = "kitti"
 
-    def __init__(self, *, root: Path | str | None = None, **options):
+    def locate(self, root: Path | str | None) -> Path | str:
+        """The folder of the data. Raises DataError when none is given."""
         root = root or os.environ.get("KDBENCH_KITTI")
         if not root:
             raise DataError(
-                "kitti: where the data stands is not known; give --data-root DIR or set"
-                " KDBENCH_KITTI=DIR, DIR being the folder that holds training/ and ImageSets/"
+                "kitti: give --data-root DIR or set KDBENCH_KITTI=DIR, DIR being the folder that"
+                " holds training/ and ImageSets/"
             )
-        super().__init__(root=root, **options)
+        return root

@@ -45,21 +45,30 @@ class KittiTree(Dataset):
     def __init__(
         self,
         *,
-        root: Path | str,
+        root: Path | str | None = None,
         point_range=None,
         train_frames: int | None = None,
         val_frames: int | None = None,
         cache_dir: Path | str | None = None,
         augmentation: dict | None = None,
     ):
-        self.root = Path(root).expanduser()
+        self.root = Path(self.locate(root)).expanduser()
         self.point_range = _checked_range(point_range)
-        self.split_limits = {"train": train_frames, "val": val_frames}
+        self.split_limits = {
+            "train": _checked_count("train_frames", train_frames),
+            "val": _checked_count("val_frames", val_frames),
+        }
         self.cache_dir = None if cache_dir is None else Path(cache_dir).expanduser()
         self.augmentation = augmentation_from(augmentation, self.classes)
         self._cache = FrameCache(CACHE_BYTES)
         self._database: GroundTruthDatabase | None = None
         self._database_lock = threading.Lock()
+
+    def locate(self, root: Path | str | None) -> Path | str:
+        """The folder of the data, from the option `root`; a subclass may know a place itself."""
+        if not root:
+            raise DataError("give --data-root DIR: the folder that holds training/ and ImageSets/")
+        return root
 
     def ids(self, split: str) -> list[str]:
         """Frame ids of `train` or `val` in the order of their ImageSets file."""
@@ -156,12 +165,21 @@ class KittiTree(Dataset):
         return {self.classes.index(name): count for name, count in samples.items() if count > 0}
 
 
+def _checked_count(option: str, count) -> int | None:
+    if count is None or (isinstance(count, int) and count > 0):
+        return count
+    raise UsageError(f"{option}: {count!r} is not a number of frames")
+
+
 def _checked_range(point_range) -> np.ndarray | None:
     if point_range is None:
         return None
-    values = np.asarray(point_range, np.float64)
-    if values.shape != (6,) or not (values[:3] < values[3:]).all():
+    try:
+        low, high = np.asarray(point_range, np.float64).reshape(2, 3)
+    except (TypeError, ValueError):
+        low, high = np.ones(3), np.zeros(3)
+    if not (low < high).all():
         raise UsageError(
-            f"point_range: {point_range} is not x0, y0, z0, x1, y1, z1 with x0 < x1 and so on"
+            f"point_range: {point_range!r} is not x0, y0, z0, x1, y1, z1 with x0 < x1 and so on"
         )
-    return values
+    return np.concatenate([low, high])
