@@ -20,7 +20,8 @@ from kdbench.evaluation.difficulty import (
     lower_names,
 )
 from kdbench.evaluation.flat import FlatObjects, flatten, pairs_in_frames
-from kdbench.evaluation.matching import Changes, Pairs, match as match_pairs
+from kdbench.evaluation.matching import Changes, Pairs
+from kdbench.evaluation.matching import match as match_pairs
 from kdbench.evaluation.overlaps import bev_and_3d_overlaps, image_overlaps
 from kdbench.evaluation.precision import SAMPLES, average_precision, precision_curves
 from kdbench.kitti_labels import KittiObjects, empty
@@ -41,6 +42,7 @@ class Matches:
     changes: dict[tuple[str, str, str], Changes]  # by class, overlap, difficulty; best first
     positives: dict[tuple[str, str], np.ndarray]  # by class, difficulty: (f,) int64
     oriented: bool  # whether every detection has an orientation
+    fill_recall: bool  # see `precision_curves`
 
     def curves(self, weights: np.ndarray | None = None) -> np.ndarray:
         """Precision in percent, (classes, metrics, difficulties, 41).
@@ -65,6 +67,7 @@ class Matches:
         return precision_curves(
             self.score, self.frame, changes.recalled, changes.true_positives,
             changes.false_positives, changes.similarity, self.positives[name, difficulty], weights,
+            self.fill_recall,
         )  # fmt: skip
 
     def average_precision(self, weights: np.ndarray | None = None) -> np.ndarray:
@@ -92,6 +95,7 @@ def evaluate(
     detections: Mapping[str, KittiObjects],
     classes: Sequence[str] = ("Car", "Pedestrian", "Cyclist"),
     with_curves: bool = False,
+    fill_recall: bool = False,
 ) -> dict:
     """KITTI AP of `detections` by frame id, over the frames of `ground_truth`.
 
@@ -101,15 +105,19 @@ def evaluate(
     frame without an entry in `detections` has none; entries of other frames are left out. AP is
     0.0 where a class has no detection or no ground truth.
 
+    As the development kit has it, AP cannot reach 100 where a cell has fewer than some 40
+    ground truths; `fill_recall` departs from the kit there and lets it (`precision_curves`).
+
     Raises DataError without frames, UsageError for a class that KITTI does not evaluate.
     """
-    return match(ground_truth, detections, classes).report(with_curves)
+    return match(ground_truth, detections, classes, fill_recall).report(with_curves)
 
 
 def match(
     ground_truth: Mapping[str, KittiObjects],
     detections: Mapping[str, KittiObjects],
     classes: Sequence[str] = ("Car", "Pedestrian", "Cyclist"),
+    fill_recall: bool = False,
 ) -> Matches:
     """All matches between ground truth and detections; arguments and errors as `evaluate`."""
     if not ground_truth:
@@ -128,6 +136,7 @@ def match(
         changes=changes,
         positives=positives,
         oriented=not (found.objects.alpha == NO_ALPHA).any(),
+        fill_recall=fill_recall,
     )
 
 
