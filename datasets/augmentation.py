@@ -9,12 +9,12 @@ from dataclasses import dataclass, field, fields, replace
 from math import cos, pi, sin
 
 import numpy as np
-from kdbench.datasets.collision import collides_with_any
-from kdbench.datasets.gt_database import GroundTruthDatabase
-from kdbench.datasets.gt_sampling import sample_ground_truth
 from numba import njit
 
 from kdbench.dataset import Frame
+from kdbench.datasets.collision import collides_with_any
+from kdbench.datasets.gt_database import GroundTruthDatabase
+from kdbench.datasets.gt_sampling import sample_ground_truth
 from kdbench.errors import UsageError
 from kdbench.geometry.boxes import box_of_points, wrap_angle
 from kdbench.options import coerce

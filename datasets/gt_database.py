@@ -13,8 +13,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
-from kdbench.datasets.recording import Recording
 
+from kdbench.datasets.recording import Recording
 from kdbench.files import replacing
 from kdbench.geometry.boxes import BOX_COLUMNS, points_in_boxes
 

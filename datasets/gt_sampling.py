@@ -6,10 +6,10 @@ A KITTI frame holds a handful of objects; the rare classes are learnt mostly fro
 from dataclasses import replace
 
 import numpy as np
-from kdbench.datasets.collision import free_of_collision
-from kdbench.datasets.gt_database import GroundTruthDatabase
 
 from kdbench.dataset import Frame
+from kdbench.datasets.collision import free_of_collision
+from kdbench.datasets.gt_database import GroundTruthDatabase
 from kdbench.geometry.boxes import box_of_points
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import ClassVar
 
 from kdbench.datasets.kitti_tree import KittiTree
-
 from kdbench.errors import DataError
 
 

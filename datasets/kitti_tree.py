@@ -17,14 +17,14 @@ import threading
 from pathlib import Path
 
 import numpy as np
+
+from kdbench.dataset import Dataset, Frame
 from kdbench.datasets import gt_database
 from kdbench.datasets.augmentation import augment, augmentation_from, crop_to_range, shuffle_points
 from kdbench.datasets.frame_cache import FrameCache
 from kdbench.datasets.gt_database import GroundTruthDatabase
 from kdbench.datasets.kitti_verify import problems
 from kdbench.datasets.recording import Recording, read_objects, read_recording
-
-from kdbench.dataset import Dataset, Frame
 from kdbench.errors import DataError, UsageError
 from kdbench.kitti_labels import KittiObjects
 

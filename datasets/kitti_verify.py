@@ -6,7 +6,6 @@ from pathlib import Path
 
 from kdbench.datasets.image_frustum import image_size
 from kdbench.datasets.recording import read_cloud, read_objects
-
 from kdbench.errors import DataError
 from kdbench.geometry.calibration import read_calibration
 

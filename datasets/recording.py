@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from kdbench.datasets.image_frustum import image_size, in_image
 
 from kdbench import kitti_labels
 from kdbench.dataset import Frame
+from kdbench.datasets.image_frustum import image_size, in_image
 from kdbench.errors import DataError
 from kdbench.geometry.boxes import boxes_camera_to_lidar
 from kdbench.geometry.calibration import read_calibration

@@ -305,6 +305,16 @@ def test_training_frame(kitti_tree):
     assert bytes_of(data.frame("000001")) == bytes_of(recorded)
 
 
+@pytest.mark.parametrize("samples", [{}, {"Car": 5}])
+def test_frame_without_points_and_objects(kitti_tree, samples):
+    (kitti_tree / "training/velodyne/000001.bin").write_bytes(b"")
+    (kitti_tree / "training/label_2/000001.txt").write_text("")
+    data = KittiTree(root=kitti_tree, augmentation={"samples": samples})
+    frame = data.training_frame("000001", np.random.default_rng(0))
+    assert (len(frame.boxes) > 0) == bool(samples)
+    assert frame.points.shape[1] == 4 and frame.points.dtype == np.float32
+
+
 def test_augmentation_can_be_off(kitti_tree):
     data = KittiTree(root=kitti_tree, augmentation={"enabled": False})
     recorded = data.frame("000001")
