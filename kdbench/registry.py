@@ -37,7 +37,7 @@ class Registry(Generic[T]):
         return sorted(self._found)
 
     def get(self, name: str) -> type[T]:
-        """The class called `name`. Raises UsageError: unknown (with the nearest name), or broken."""
+        """The class called `name`. Raises UsageError when it is unknown or fails to import."""
         self._scan_entry_points()
         if name not in self._found:
             raise UsageError(unknown(self.what, name, self._found))

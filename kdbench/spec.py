@@ -70,7 +70,7 @@ class RunSpec:
     @property
     def hash(self) -> str:
         """Ten hexadecimal digits that identify the run."""
-        text = json.dumps(asdict(self), sort_keys=True)
+        text = json.dumps(self.to_dict(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:10]
 
     @property
@@ -103,9 +103,13 @@ class RunSpec:
         """The same student without distillation, the run a gain is measured against."""
         return replace(self, method=MethodSpec())
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain nested dictionaries, as a record holds them."""
+        return asdict(self)
+
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "RunSpec":
-        """The inverse of `dataclasses.asdict`."""
+        """The inverse of `to_dict`."""
         parts = {
             "dataset": DatasetSpec, "detector": DetectorSpec,
             "method": MethodSpec, "train": TrainSpec,

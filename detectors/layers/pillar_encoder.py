@@ -42,4 +42,4 @@ class PillarEncoder(nn.Module):
                 x, self.norm.running_mean, self.norm.running_var,
                 self.norm.weight, self.norm.bias, eps=self.norm.eps,
             )  # fmt: skip
-        return torch.relu(segment_max(x, counts))
+        return torch.relu(segment_max(x.float(), counts))

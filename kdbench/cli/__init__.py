@@ -13,8 +13,15 @@ from kdbench.errors import KdbenchError
 # Sub-command -> where its click command stands. Loaded only when asked for, so that
 # `kdbench --help` does not import torch.
 COMMANDS = {
-    "data": ("kdbench.cli.data:data", "Make, verify and compare data sets."),
+    "run": ("kdbench.cli.run:run", "Train and measure a student with a method."),
+    "report": ("kdbench.cli.report:report", "Print and write the leaderboard."),
+    "list": ("kdbench.cli.list:list_", "List methods, detectors or data sets."),
+    "check": ("kdbench.cli.check:check", "Check that a method keeps the contract."),
+    "cost": ("kdbench.cli.cost:cost", "Parameters and MACs of a detector, untrained."),
+    "latency": ("kdbench.cli.latency:latency", "Inference latency of a detector."),
     "evaluate": ("kdbench.cli.evaluate:evaluate", "Score a folder of KITTI result files."),
+    "data": ("kdbench.cli.data:data", "Make, verify and compare data sets."),
+    "doctor": ("kdbench.cli.doctor:doctor", "Versions, devices, extras, data found."),
 }
 
 

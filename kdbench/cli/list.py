@@ -1,0 +1,93 @@
+"""`kdbench list`: what there is."""
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from kdbench.build import build_detector
+from kdbench.cli.options import plugin_option
+from kdbench.cli.output import json_option, write_json
+from kdbench.options import complete, defaults_of
+from kdbench.registry import datasets, detectors, methods
+from kdbench.spec import DetectorSpec
+from kdbench.taps import missing
+
+
+@click.command("list")
+@click.argument("what", type=click.Choice(["methods", "detectors", "datasets"]))
+@plugin_option
+@json_option
+def list_(what: str, json_file: str | None) -> None:
+    """List methods, detectors or data sets, plugins included."""
+    rows = {"methods": method_rows, "detectors": detector_rows, "datasets": dataset_rows}[what]()
+    write_json(rows, json_file)
+    if json_file == "-":
+        return
+    table = Table(*rows[0].keys(), title=f"{len(rows)} {what}", title_justify="left")
+    for row in rows:
+        table.add_row(*(_cell(value) for value in row.values()))
+    Console().print(table)
+
+
+def _cell(value) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{k}={v}" for k, v in value.items()) or "-"
+    return ", ".join(value) if isinstance(value, list) else str(value or "-")
+
+
+def _first_line(plugin: type) -> str:
+    return (plugin.__doc__ or "").strip().splitlines()[0] if plugin.__doc__ else ""
+
+
+def method_rows() -> list[dict]:
+    """A row a method: paper, year, needs, options, and the detectors it applies to."""
+    taps = {name: _taps(name) for name in detectors.names()}
+    rows = []
+    for name in methods.names():
+        method = methods.get(name)
+        rows.append(
+            {
+                "name": name,
+                "paper": method.paper.title if method.paper else "",
+                "year": method.paper.year if method.paper else None,
+                "variants": list(method.variants),
+                "needs": list(method.needs),
+                "detectors": [d for d, t in taps.items() if not missing(method.needs, t)],
+                "options": defaults_of(method),
+            }
+        )
+    return rows
+
+
+def detector_rows() -> list[dict]:
+    """A row a detector: paper, taps and options."""
+    return [
+        {
+            "name": name,
+            "paper": detectors.get(name).paper,
+            "taps": list(_taps(name)),
+            "options": defaults_of(detectors.get(name)),
+        }
+        for name in detectors.names()
+    ]
+
+
+def dataset_rows() -> list[dict]:
+    """A row a data set: what it is, its classes and options."""
+    rows = []
+    for name in datasets.names():
+        dataset = datasets.get(name)
+        rows.append(
+            {
+                "name": name,
+                "about": _first_line(dataset),
+                "classes": list(dataset.classes),
+                "options": defaults_of(dataset),
+            }
+        )
+    return rows
+
+
+def _taps(name: str) -> dict:
+    options = complete(f"detector {name!r}", detectors.get(name), {})
+    return build_detector(DetectorSpec(name, 256.0, options), ("Car",)).taps

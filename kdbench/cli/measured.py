@@ -1,0 +1,91 @@
+"""What `kdbench cost` and `kdbench latency` share: options, the detector and its input frames."""
+
+from dataclasses import replace
+
+import click
+
+from kdbench.dataset import Dataset
+from kdbench.errors import UsageError
+from kdbench.measure.inputs import Inputs, from_dataset, generated
+from kdbench.options import complete
+from kdbench.profiles import PROFILES
+from kdbench.registry import detectors
+from kdbench.spec import DetectorSpec, RunSpec, build_spec
+from kdbench.suggest import unknown
+
+
+def detector_options(command):
+    """Adds the options that say which detector."""
+    for option in reversed(
+        [
+            click.option("--detector", metavar="NAME", help="Which detector  [pointpillars]"),
+            click.option("--ratio", type=float, metavar="R", help="Compression, >= 1  [1]"),
+            click.option(
+                "--profile", metavar="P", help="Options of this profile  [the published ones]"
+            ),
+            click.option(
+                "--set", "assignments", multiple=True, metavar="KEY=VALUE",
+                help="Set an option: detector.<name> or dataset.<name>; may be repeated.",
+            ),
+        ]
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def input_options(command):
+    """Adds the options that say on which frames."""
+    for option in reversed(
+        [
+            click.option("--dataset", metavar="NAME", help="Use its val frames  [generated clouds]"),
+            click.option("--data-root", metavar="DIR", help="Where the data set lies."),
+        ]
+    ):
+        command = option(command)
+    return command
+
+
+def detector_spec(
+    detector: str | None, ratio: float | None, profile: str | None, overrides: dict
+) -> DetectorSpec:
+    """The network asked for: published options, over them the profile's, over them `--set`."""
+    name = detector or "pointpillars"
+    ratio = 1.0 if ratio is None else ratio
+    if profile is not None and profile not in PROFILES:
+        raise UsageError(unknown("profile", profile, PROFILES))
+    if not ratio >= 1:
+        raise UsageError(f"ratio must be a number of at least 1, not {ratio:g}")
+    plugin = detectors.get(name)
+    options = dict(PROFILES[profile]["detectors"].get(name, {})) if profile else {}
+    for key, value in overrides.items():
+        section, _, option = key.partition(".")
+        if section not in ("detector", "dataset") or not option:
+            valid = ["detector.<name>", "dataset.<name>"]
+            raise UsageError(unknown("configuration key", key, valid))
+        if section == "detector":
+            options[option] = value
+    return DetectorSpec(name, ratio, complete(f"detector {name!r}", plugin, options))
+
+
+def run_spec(
+    detector: DetectorSpec, dataset: str, profile: str | None, overrides: dict
+) -> RunSpec:
+    """A run on `dataset` with that network."""
+    for_data = {k: v for k, v in overrides.items() if k.startswith("dataset.")}
+    names = {"profile": profile} if profile else {}
+    spec = build_spec(dataset=dataset, detector=detector.name, overrides=for_data, **names)
+    return replace(spec, detector=detector)
+
+
+def open_dataset(spec: RunSpec, data_root: str | None) -> Dataset:
+    """The data set of a run."""
+    from kdbench.training.data import build_dataset
+
+    return build_dataset(spec, data_root)
+
+
+def input_frames(dataset: Dataset | None, point_range: tuple[float, ...], frames: int) -> Inputs:
+    """Frames of the data set, or generated ones where there is none."""
+    if dataset is None:
+        return generated(point_range, frames)
+    return from_dataset(dataset, frames)

@@ -1,0 +1,28 @@
+"""Options that several commands take."""
+
+import functools
+
+import click
+
+from kdbench.registry import load_plugin
+
+set_option = click.option(
+    "--set", "assignments", multiple=True, metavar="KEY=VALUE",
+    help="Override a setting, such as train.epochs=3 or method.weight=2; repeatable.",
+)  # fmt: skip
+
+
+def plugin_option(command):
+    """Adds `--plugin FILE`, and loads the files before the command runs."""
+
+    @click.option(
+        "--plugin", "plugins", multiple=True, metavar="FILE",
+        help="Load methods, detectors or data sets from a Python file; repeatable.",
+    )  # fmt: skip
+    @functools.wraps(command)
+    def wrapped(*args, plugins, **kwargs):
+        for path in plugins:
+            load_plugin(path)
+        return command(*args, **kwargs)
+
+    return wrapped

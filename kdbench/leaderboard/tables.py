@@ -1,0 +1,96 @@
+"""The leaderboard as text: columns once, for the terminal, Markdown and CSV."""
+
+from itertools import groupby
+from pathlib import Path
+
+import pandas as pd
+from rich.table import Table
+
+from kdbench.files import write_text
+from kdbench.leaderboard.rows import Row, table_key
+
+
+def _number(key: str, form: str, scale: float = 1.0):
+    return lambda row: "-" if row[key] is None else format(row[key] * scale, form)
+
+
+def _with_std(key: str):
+    def show(row: Row) -> str:
+        spread = row[f"{key}_std"]
+        return f"{row[key]:.2f}" + (f" ± {spread:.2f}" if spread is not None else "")
+
+    return show
+
+
+# Title -> how a row shows there.
+COLUMNS = {
+    "method": lambda row: row["label"],
+    "seeds": lambda row: str(len(row["seeds"])),
+    "BEV mAP": _with_std("bev_map"),
+    "gain": _number("bev_gain", "+.2f"),
+    "recovered": _number("bev_recovered", ".0%"),
+    "3D mAP": _with_std("3d_map"),
+    "gain 3D": _number("3d_gain", "+.2f"),
+    "recovered 3D": _number("3d_recovered", ".0%"),
+    "params M": _number("parameters", ".3f", 1e-6),
+    "GMAC": _number("macs", ".3f", 1e-9),
+    "ratio params/MACs": lambda row: f"{row['ratio_parameters']:.2f}/{row['ratio_macs']:.2f}",
+    "p50 ms": _number("latency_p50_ms", ".1f"),
+    "p90 ms": _number("latency_p90_ms", ".1f"),
+    "s/step": _number("seconds_per_step", ".3f"),
+    "x none": _number("step_against_none", ".2f"),
+    "peak GB": _number("peak_memory_bytes", ".2f", 1e-9),
+}
+# The terminal shows fewer columns; Markdown and CSV have all of them.
+NARROW = [c for c in COLUMNS if c not in ("seeds", "recovered 3D", "s/step", "peak GB")]
+
+EXPLANATION = (
+    "mAP: mean over the classes of KITTI AP at 40 recall positions, moderate difficulty, in "
+    "percent. gain: against `none` with the same seeds. recovered: gain as a share of what the "
+    "teacher has over `none`. ratio: measured, parameters and MACs, against the full width. "
+    "p50, p90: latency at batch 1. s/step and x none: median training step, and against `none`. "
+    "± is the standard deviation over seeds; a table of one seed says little."
+)
+
+
+def sections(rows: list[Row]) -> list[tuple[str, list[Row]]]:
+    """Titles and rows of the tables."""
+    parts = []
+    for key, group in groupby(rows, key=table_key):
+        dataset, fingerprint, profile, device, detector, ratio = key
+        title = f"{dataset}, profile {profile}: {detector} at ratio {ratio:g}"
+        parts.append((f"{title} ({device}, frames {fingerprint})", list(group)))
+    return parts
+
+
+def rich_tables(rows: list[Row]) -> list[Table]:
+    """Tables for the terminal."""
+    tables = []
+    for title, group in sections(rows):
+        table = Table(title=title, title_justify="left")
+        for column in NARROW:
+            table.add_column(column, justify="left" if column == "method" else "right")
+        for row in group:
+            table.add_row(*(COLUMNS[column](row) for column in NARROW))
+        tables.append(table)
+    return tables
+
+
+def markdown(rows: list[Row]) -> str:
+    """The leaderboard as one Markdown page."""
+    lines = ["# kdbench leaderboard", "", EXPLANATION, ""]
+    for title, group in sections(rows):
+        lines += [f"## {title}", "", "| " + " | ".join(COLUMNS) + " |"]
+        lines.append("|" + "|".join("---" if c == "method" else "---:" for c in COLUMNS) + "|")
+        lines += ["| " + " | ".join(f(row) for f in COLUMNS.values()) + " |" for row in group]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def write_tables(rows: list[Row], folder: Path) -> list[Path]:
+    """Writes leaderboard.md and leaderboard.csv; returns their paths."""
+    page, sheet = folder / "leaderboard.md", folder / "leaderboard.csv"
+    write_text(page, markdown(rows))
+    flat = [{k: v for k, v in row.items() if k not in ("options", "train")} for row in rows]
+    write_text(sheet, pd.DataFrame(flat).to_csv(index=False))
+    return [page, sheet]

@@ -1,0 +1,57 @@
+"""Records: one JSON file a finished run, below a results folder.
+
+The path reads `<dataset>/<detector>-x<ratio>/<method>/seed<k>-<hash>.json`; the hash is that
+of the run's spec, so a file that is there means that the run is done.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from kdbench.errors import KdbenchError
+from kdbench.files import write_text
+from kdbench.spec import RunSpec
+
+SCHEMA = 1
+Record = dict[str, Any]
+
+
+def write_record(results: Path, record: Record) -> Path:
+    """Writes a record to its place; returns the path."""
+    path = results / RunSpec.from_dict(record["spec"]).record_path
+    write_text(path, json.dumps(record, indent=1) + "\n")
+    return path
+
+
+def read_record(path: Path) -> Record:
+    """One record. Raises KdbenchError that names the file when it is damaged or another schema."""
+    try:
+        record = json.loads(path.read_text())
+    except OSError as error:
+        raise KdbenchError(f"{path}: cannot be read ({error.strerror})") from None
+    except ValueError as error:
+        raise KdbenchError(f"{path}: not a record, damaged JSON ({error})") from None
+    schema = record.get("schema") if isinstance(record, dict) else None
+    if schema != SCHEMA:
+        raise KdbenchError(f"{path}: record schema {schema}, this version reads {SCHEMA}")
+    return record
+
+
+def find_record(results: Path, spec: RunSpec) -> Record | None:
+    """The record of a run, or None when it has not been done."""
+    path = results / spec.record_path
+    return read_record(path) if path.exists() else None
+
+
+def read_records(results: Path) -> list[Record]:
+    """All records below a folder, in the order of their paths."""
+    if not results.is_dir():
+        raise KdbenchError(f"{results}: no such folder of results; `kdbench run` makes one")
+    return [read_record(path) for path in sorted(results.glob("*/*/*/seed*-*.json"))]
+
+
+def check_writable(results: Path) -> None:
+    """Raises KdbenchError now rather than after a training when records cannot be written."""
+    probe = results / ".write-test"
+    write_text(probe, "")
+    probe.unlink(missing_ok=True)

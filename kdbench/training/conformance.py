@@ -1,0 +1,188 @@
+"""What every method must keep to, checked on a tiny scene. `kdbench check` runs it."""
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from kdbench.build import build_detector
+from kdbench.dataset import Batch
+from kdbench.method import Method
+from kdbench.registry import methods
+from kdbench.spec import RunSpec
+from kdbench.training.loop import Training
+from kdbench.training.progress import Reporter
+from kdbench.training.store import checksum
+
+CLASSES = ("Car", "Pedestrian", "Cyclist")
+SIZES = np.array([[3.9, 1.6, 1.56], [0.8, 0.6, 1.73], [1.76, 0.6, 1.73]], np.float32)
+ZERO = 1e-6  # a loss below this counts as zero
+
+
+class Failed(AssertionError):
+    """A method breaks the contract; the message says how."""
+
+
+def tiny_scene(point_range, frames: int = 2, objects: int = 6, seed: int = 0) -> Batch:
+    """A batch of flat ground with boxes standing on it, points on both; the last frame empty.
+
+    Coordinates in the LiDAR frame, inside `point_range`.
+    """
+    rng = np.random.default_rng(seed)
+    low, high = np.split(np.asarray(point_range, np.float32), 2)
+    points, boxes, labels = [], [], []
+    for frame in range(frames):
+        label = np.arange(objects) % len(CLASSES) if frame + 1 < frames else np.zeros(0, int)
+        box = np.zeros((len(label), 7), np.float32)
+        box[:, :2] = rng.uniform(low[:2] + 4, high[:2] - 4, (len(label), 2))
+        box[:, 3:6] = SIZES[label]
+        box[:, 2] = -1.7 + box[:, 5] / 2
+        box[:, 6] = rng.uniform(-np.pi, np.pi, len(label))
+        ground = rng.uniform(low[:2], high[:2], (600, 2))
+        cloud = [np.column_stack([ground, rng.normal(-1.7, 0.02, 600)])]
+        cloud += [_inside(b, 60, rng) for b in box]
+        xyz = np.concatenate(cloud)
+        rest = rng.uniform(0, 1, (len(xyz), 1))
+        points.append(np.column_stack([np.full(len(xyz), frame), xyz, rest]))
+        boxes.append(torch.from_numpy(box))
+        labels.append(torch.from_numpy(label.astype(np.int64)))
+    cloud = torch.from_numpy(np.concatenate(points).astype(np.float32))
+    return Batch([f"scene{i}" for i in range(frames)], cloud, boxes, labels)
+
+
+def _inside(box: np.ndarray, count: int, rng) -> np.ndarray:
+    local = rng.uniform(-0.5, 0.5, (count, 3)) * box[3:6]
+    cos, sin = np.cos(box[6]), np.sin(box[6])
+    x, y = local[:, 0] * cos - local[:, 1] * sin, local[:, 0] * sin + local[:, 1] * cos
+    return np.column_stack([x, y, local[:, 2]]) + box[:3]
+
+
+def check_method(spec: RunSpec) -> list[str]:
+    """Runs every check of a method on a detector; returns what was checked.
+
+    Raises Failed with what went wrong.
+    """
+    with own_randomness():
+        kind = methods.get(spec.method.name)
+        return [name for name, check in _checks(kind) if _passed(name, check, spec)]
+
+
+def _passed(name: str, check, spec: RunSpec) -> bool:
+    try:
+        check(spec)
+    except Failed as failure:
+        raise Failed(f"{spec.method.name} on {spec.detector.name}: {name}: {failure}") from None
+    return True
+
+
+def _checks(kind: type[Method]) -> Iterator[tuple]:
+    yield "finite loss", _finite
+    yield "deterministic under a seed", _deterministic
+    yield "two training steps", _trains
+    if kind.teacher == "none":
+        return
+    yield "gradients into student and adapters only", _gradients
+    yield "teacher unchanged", _teacher_unchanged
+    if kind.zero_when_equal:
+        yield "zero when student and teacher are equal", _zero_when_equal
+
+
+def _networks(spec: RunSpec, equal: bool = False) -> tuple[Training, Batch]:
+    """A training of untrained networks, and a scene. The teacher is the student if `equal`."""
+    torch.manual_seed(spec.seed)
+    student_spec = replace(spec.detector, ratio=1.0) if equal else spec.detector
+    student = build_detector(student_spec, CLASSES)
+    teacher = copy.deepcopy(student) if equal else build_detector(spec.teacher().detector, CLASSES)
+    method = methods.get(spec.method.name)(student.taps, teacher.taps, **spec.method.options)
+    teacher.requires_grad_(False).eval()
+    has_teacher = method.teacher != "none"
+    if has_teacher and not equal:
+        method.prepare_student(student, teacher)
+    training = Training(
+        spec, None, student, teacher if has_teacher else None, method,
+        torch.device("cpu"), None, Reporter(quiet=True),
+    )  # fmt: skip
+    return training, tiny_scene(student.point_range)
+
+
+def _distillation(training: Training, batch: Batch) -> list[torch.Tensor]:
+    return [x for name, x in training.losses(batch).items() if name.startswith("kd.")]
+
+
+def _finite(spec: RunSpec) -> None:
+    training, batch = _networks(spec)
+    for name, value in training.losses(batch).items():
+        if value.dim() != 0:
+            raise Failed(f"{name} is not a scalar but of shape {tuple(value.shape)}")
+        if not torch.isfinite(value):
+            raise Failed(f"{name} is {float(value)}")
+
+
+def _deterministic(spec: RunSpec) -> None:
+    first, second = (_losses_anew(spec) for _ in range(2))
+    if first != second:
+        raise Failed(f"two builds from one seed gave {first} and {second}")
+
+
+def _losses_anew(spec: RunSpec) -> dict[str, float]:
+    training, batch = _networks(spec)
+    return {name: float(value) for name, value in training.losses(batch).items()}
+
+
+def _gradients(spec: RunSpec) -> None:
+    training, batch = _networks(spec)
+    terms = _distillation(training, batch)
+    if not terms:
+        raise Failed("gives no loss term")
+    sum(terms).backward()
+    if any(p.grad is not None for p in training.teacher.parameters()):
+        raise Failed("a gradient reaches the teacher")
+    if not any(_moves(p) for p in training.student.parameters()):
+        raise Failed("no gradient reaches the student")
+    for name, parameter in training.method.named_parameters():
+        if parameter.requires_grad and parameter.grad is None:
+            raise Failed(f"no gradient reaches the method's parameter {name}")
+
+
+def _moves(parameter) -> bool:
+    return parameter.grad is not None and bool(parameter.grad.abs().sum() > 0)
+
+
+def _teacher_unchanged(spec: RunSpec) -> None:
+    training, batch = _networks(spec)
+    before = checksum(training.teacher.state_dict())
+    training.step(training.initial_state(steps=2), batch)
+    if checksum(training.teacher.state_dict()) != before:
+        raise Failed("a training step changed the teacher's weights or statistics")
+
+
+def _trains(spec: RunSpec) -> None:
+    training, batch = _networks(spec)
+    before = checksum(training.student.state_dict())
+    state = training.initial_state(steps=2)
+    for _ in range(2):
+        training.step(state, batch)
+    if checksum(training.student.state_dict()) == before:
+        raise Failed("two steps did not change the student")
+
+
+def _zero_when_equal(spec: RunSpec) -> None:
+    training, batch = _networks(spec, equal=True)
+    training.method.share_adapters()
+    training.student.eval()  # so that both sides normalise alike
+    total = float(sum(_distillation(training, batch)))
+    if not abs(total) < ZERO:
+        raise Failed(f"the loss is {total:g}, the formula says 0")
+
+
+@contextmanager
+def own_randomness():
+    """Leaves torch's random state as it was."""
+    state = torch.get_rng_state()
+    try:
+        yield
+    finally:
+        torch.set_rng_state(state)

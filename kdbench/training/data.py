@@ -1,0 +1,68 @@
+"""From a spec to a data set, and from a data set to batches."""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from kdbench.dataset import Batch, Dataset, Frame, collate
+from kdbench.home import home
+from kdbench.registry import datasets
+from kdbench.spec import RunSpec
+
+AHEAD = 4  # batches prepared ahead of the one in training
+WORKERS = 2  # threads; the heavy steps of augmentation release Python's lock
+
+
+def build_dataset(spec: RunSpec, root: str | None = None) -> Dataset:
+    """The data set of a run; frames are cropped to what the run's detector sees."""
+    options = dict(spec.dataset.options)
+    point_range = spec.detector.options.get("point_range")
+    return datasets.get(spec.dataset.name)(
+        root=root, cache_dir=home(), point_range=point_range, **options
+    )
+
+
+def epoch_order(ids: list[str], seed: int, epoch: int) -> list[str]:
+    """The frames of one epoch in training order: the same for every student of a seed."""
+    order = np.random.default_rng([seed, epoch]).permutation(len(ids))
+    return [ids[i] for i in order]
+
+
+def training_batches(
+    dataset: Dataset, seed: int, epoch: int, batch_size: int, skip: int = 0
+) -> Iterator[Batch]:
+    """Augmented batches of one epoch, from batch number `skip` on.
+
+    A frame's augmentation is drawn from (seed, epoch, place in the epoch), so a batch is the
+    same whether the epoch is run through or entered in its middle. The last batch may be
+    smaller.
+    """
+    order = epoch_order(dataset.ids("train"), seed, epoch)
+
+    def frame(place: int) -> Frame:
+        return dataset.training_frame(order[place], np.random.default_rng([seed, epoch, place]))
+
+    places = [range(i, min(i + batch_size, len(order))) for i in range(0, len(order), batch_size)]
+    return _ahead(lambda batch: collate([frame(place) for place in batch]), places[skip:])
+
+
+def evaluation_batches(dataset: Dataset, ids: list[str], batch_size: int) -> Iterator[Batch]:
+    """Batches of frames as recorded, in the given order."""
+    groups = [ids[i : i + batch_size] for i in range(0, len(ids), batch_size)]
+    return _ahead(lambda group: collate([dataset.frame(i) for i in group]), groups)
+
+
+def _ahead(make: Callable, jobs: list) -> Iterator[Batch]:
+    """`make` of each job in order, made by threads a few jobs ahead."""
+    with ThreadPoolExecutor(WORKERS) as pool:
+        waiting = deque(pool.submit(make, job) for job in jobs[:AHEAD])
+        try:
+            for job in jobs[AHEAD:]:
+                yield waiting.popleft().result()
+                waiting.append(pool.submit(make, job))
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,76 @@
+"""Scoring a trained detector on the validation frames."""
+
+import numpy as np
+import torch
+
+from kdbench.dataset import Dataset
+from kdbench.detector import Detections, Detector
+from kdbench.evaluation.kitti_ap import evaluate
+from kdbench.evaluation.to_kitti import to_kitti
+from kdbench.geometry.boxes import boxes_camera_to_lidar
+from kdbench.geometry.calibration import Calibration
+from kdbench.kitti_labels import KittiObjects
+from kdbench.training.data import evaluation_batches
+from kdbench.training.progress import Reporter
+
+BATCH = 4
+OUT_OF_RANGE = 3  # an occlusion level that no difficulty admits
+
+
+@torch.inference_mode()
+def detect(
+    detector: Detector, dataset: Dataset, device: torch.device, reporter: Reporter
+) -> dict[str, Detections]:
+    """Detections on every validation frame, on the CPU."""
+    detector.eval()
+    ids = dataset.ids("val")
+    found = {}
+    with reporter.bar("  validation", len(ids)) as advance:
+        for batch in evaluation_batches(dataset, ids, BATCH):
+            taps = detector(detector.prepare(batch.to(device)))
+            for frame_id, d in zip(batch.ids, detector.predict(taps), strict=True):
+                found[frame_id] = Detections(d.boxes.cpu(), d.scores.cpu(), d.labels.cpu())
+                advance()
+    return found
+
+
+def score(dataset: Dataset, found: dict[str, Detections], point_range) -> dict:
+    """KITTI AP of detections, and the headline means over classes.
+
+    `kitti` has the structure of `evaluation.kitti_ap.evaluate`; `bev_map` and `3d_map` are the
+    means over the classes of AP at 40 recall positions, moderate difficulty, in percent.
+    Objects whose centre is outside `point_range` are neither hits nor misses: a profile that
+    looks at a part of the street is judged on that part.
+    """
+    truth, results = {}, {}
+    for frame_id, d in found.items():
+        frame = dataset.frame(frame_id)
+        truth[frame_id] = ignore_outside(dataset.objects(frame_id), frame.calibration, point_range)
+        results[frame_id] = to_kitti(
+            d.boxes.double().numpy(), d.scores.double().numpy(), d.labels.numpy(),
+            dataset.classes, frame.calibration, frame.image_size,
+        )  # fmt: skip
+    kitti = evaluate(truth, results, dataset.classes)
+    return {
+        "kitti": kitti,
+        "bev_map": mean_moderate(kitti, "bev"),
+        "3d_map": mean_moderate(kitti, "3d"),
+        "frames": len(found),
+        "point_range": [float(x) for x in point_range],
+    }
+
+
+def mean_moderate(kitti: dict, metric: str) -> float:
+    """Mean over the classes of R40 AP at moderate difficulty, in percent."""
+    return float(np.mean([by_metric[metric]["R40"][1] for by_metric in kitti.values()]))
+
+
+def ignore_outside(objects: KittiObjects, calibration: Calibration, point_range) -> KittiObjects:
+    """The same objects, those outside the range marked so that the evaluator ignores them."""
+    boxes = boxes_camera_to_lidar(objects.hwl, objects.location, objects.rotation_y, calibration)
+    low, high = np.split(np.asarray(point_range, np.float64), 2)
+    inside = ((boxes[:, :2] >= low[:2]) & (boxes[:, :2] < high[:2])).all(axis=1)
+    real = objects.names != "DontCare"  # DontCare areas have no place in space
+    occluded = np.where(real & ~inside, OUT_OF_RANGE, objects.occluded)
+    values = vars(objects) | {"occluded": occluded}
+    return KittiObjects(**values)

@@ -1,0 +1,245 @@
+"""The one training loop."""
+
+import math
+import signal
+import statistics
+import time
+from collections.abc import Callable
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from kdbench.dataset import Batch, Dataset
+from kdbench.detector import Detector
+from kdbench.errors import TrainingDiverged
+from kdbench.measure.memory import PeakMemory
+from kdbench.method import Method
+from kdbench.spec import RunSpec, TrainSpec
+from kdbench.taps import Rows, Taps
+from kdbench.training.checkpoint import State
+from kdbench.training.data import training_batches
+from kdbench.training.progress import Reporter
+from kdbench.training.store import Log
+
+SAVE_SECONDS = 20  # between two checkpoints: what a kill costs at most
+LOG_STEPS = 10
+
+
+@dataclass
+class Training:
+    """One student under training, with what it learns from."""
+
+    spec: RunSpec
+    dataset: Dataset
+    student: Detector
+    teacher: Detector | None
+    method: Method
+    device: torch.device
+    folder: Path
+    reporter: Reporter
+
+    @property
+    def checkpoint(self) -> Path:
+        """The checkpoint's file, there until the training is done."""
+        return self.folder / "checkpoint.pt"
+
+    def run(self) -> dict:
+        """Trains to the end, from a checkpoint when there is one; returns what it cost.
+
+        Raises TrainingDiverged (naming the step and the frames) and KeyboardInterrupt (after
+        saving a checkpoint).
+        """
+        per_epoch, total = steps_of(self.spec.train, len(self.dataset.ids("train")))
+        state = self.initial_state(total)
+        if state.load(self.checkpoint):
+            self.reporter.say(f"{self.spec.label}: goes on from step {state.step}")
+        log = Log(self.folder / "log.jsonl")
+        log.truncate_after(state.step)
+        memory = PeakMemory(self.device)
+        memory.start()
+        meter = Meter()
+        with interruptible() as interrupted:
+            self._steps(state, per_epoch, total, log, meter, interrupted)
+        self.checkpoint.unlink(missing_ok=True)
+        peak = memory.stop()
+        return {
+            "steps": state.step,
+            "seconds": round(state.seconds, 3),
+            **meter.summary(),
+            "peak_memory_bytes": peak["bytes"],
+            "peak_memory_how": peak["how"],
+        }
+
+    def _steps(self, state, per_epoch, total, log, meter, interrupted) -> None:
+        saved = time.monotonic()
+        with self.reporter.bar(self.spec.label, total, state.step) as advance:
+            for batch in self._batches(state.step, per_epoch, total, meter):
+                started = time.perf_counter()
+                losses = self.step(state, batch)
+                elapsed = time.perf_counter() - started
+                state.seconds += elapsed + meter.waited
+                meter.add(elapsed, len(batch))
+                if state.step % LOG_STEPS == 0 or state.step == total:
+                    log.write(step=state.step, epoch=(state.step - 1) // per_epoch, **losses)
+                advance({k: v for k, v in losses.items() if k not in ("lr", "grad_norm")})
+                due = time.monotonic() - saved > SAVE_SECONDS
+                if (due or interrupted()) and state.step < total:
+                    state.save(self.checkpoint)
+                    saved = time.monotonic()
+                if interrupted():
+                    raise KeyboardInterrupt
+
+    def _batches(self, step: int, per_epoch: int, total: int, meter: "Meter"):
+        for epoch in range(step // per_epoch, math.ceil(total / per_epoch)):
+            skip = max(0, step - epoch * per_epoch)
+            batches = training_batches(
+                self.dataset, self.spec.seed, epoch, self.spec.train.batch_size, skip
+            )
+            yield from meter.waiting(batches)
+
+    def step(self, state: State, batch: Batch) -> dict[str, float]:
+        """One optimiser step; returns losses by name, learning rate and gradient norm."""
+        batch = batch.to(self.device)
+        losses = self.losses(batch)
+        total = sum(losses.values())
+        if not torch.isfinite(total):
+            values = ", ".join(f"{name} {float(x):g}" for name, x in losses.items())
+            raise TrainingDiverged(
+                f"{self.spec.label}: the loss is not finite at step {state.step + 1} ({values}); "
+                f"frames {', '.join(batch.ids)}; try a lower train.lr"
+            )
+        state.optimizer.zero_grad(set_to_none=True)
+        state.scaler.scale(total).backward()
+        state.scaler.unscale_(state.optimizer)
+        parameters = [p for group in state.optimizer.param_groups for p in group["params"]]
+        norm = torch.nn.utils.clip_grad_norm_(parameters, self.spec.train.grad_clip)
+        state.scaler.step(state.optimizer)
+        state.scaler.update()
+        lr = state.schedule.get_last_lr()[0]
+        state.schedule.step()
+        state.step += 1
+        self.method.after_step(self.student)
+        logs = {name: float(x) for name, x in (losses | self.method.logs).items()}
+        return logs | {"lr": lr, "grad_norm": float(norm)}
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Detection and distillation losses of a batch, by name."""
+        teacher_taps: Taps = {}
+        with self._autocast():
+            inputs = self.student.prepare(batch)  # once: teacher and student rows correspond
+            if self.teacher is not None:
+                with torch.no_grad():
+                    teacher_taps = self.teacher(inputs)
+            taps = self.student(inputs)
+        # Losses are computed in full precision.
+        taps, teacher_taps = in_float32(taps), in_float32(teacher_taps)
+        if self.teacher is not None:
+            batch = self.method.relabel(batch, self.teacher, teacher_taps)
+        detection = self.student.loss(taps, batch)
+        distillation = self.method(taps, teacher_taps, batch)
+        return detection | {f"kd.{name}": term for name, term in distillation.items()}
+
+    def _autocast(self):
+        if self.device.type != "cuda" or not self.spec.train.amp:
+            return nullcontext()
+        return torch.autocast("cuda", dtype=torch.float16)
+
+    def initial_state(self, steps: int) -> State:
+        """Optimiser and schedule for so many steps; puts student and method in training mode."""
+        train = self.spec.train
+        self.student.train()
+        self.method.train()
+        parameters = [*self.student.parameters(), *self.method.parameters()]
+        optimizer = torch.optim.AdamW(parameters, lr=train.lr, weight_decay=train.weight_decay)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, max_lr=train.lr, total_steps=steps + 1, pct_start=train.warmup,
+            div_factor=10, final_div_factor=1e3, base_momentum=0.85, max_momentum=0.95,
+        )  # fmt: skip
+        amp = self.device.type == "cuda" and train.amp
+        scaler = torch.amp.GradScaler(self.device.type, enabled=amp)
+        return State(self.student, self.method, optimizer, schedule, scaler)
+
+
+def steps_of(train: TrainSpec, frames: int) -> tuple[int, int]:
+    """Steps an epoch and in all."""
+    per_epoch = math.ceil(frames / train.batch_size)
+    return per_epoch, per_epoch * train.epochs
+
+
+def in_float32(taps: Taps) -> Taps:
+    """The same taps, half-precision values as float32."""
+
+    def cast(tap):
+        if isinstance(tap, Rows):
+            return Rows(tap.features.float(), tap.coordinates, tap.counts)
+        return tap.float()
+
+    return {name: cast(tap) for name, tap in taps.items()}
+
+
+class Meter:
+    """Times steps, and how long they waited for data."""
+
+    def __init__(self):
+        self.steps: list[float] = []
+        self.waits: list[float] = []
+        self.waited = 0.0  # for the batch at hand
+        self.frames = 0
+
+    def waiting(self, batches):
+        """The same batches, timing how long each was waited for."""
+        batches = iter(batches)
+        while True:
+            started = time.perf_counter()
+            try:
+                batch = next(batches)
+            except StopIteration:
+                return
+            self.waited = time.perf_counter() - started
+            self.waits.append(self.waited)
+            yield batch
+
+    def add(self, seconds: float, frames: int) -> None:
+        """One step."""
+        self.steps.append(seconds)
+        self.frames += frames
+
+    def summary(self) -> dict[str, float]:
+        """Median seconds a step, its share of waiting, and frames a second in this process."""
+        if not self.steps:
+            return {"seconds_per_step": None, "data_wait_share": None, "frames_per_second": None}
+        busy, waited = sum(self.steps), sum(self.waits)
+        return {
+            "seconds_per_step": round(statistics.median(self.steps), 6),
+            "data_wait_share": round(waited / (busy + waited), 4),
+            "frames_per_second": round(self.frames / (busy + waited), 3),
+        }
+
+
+@contextmanager
+def interruptible():
+    """Yields a function that says whether Ctrl-C (or SIGTERM) came; a second one kills at once.
+
+    So that a training stops between two steps, where it can be saved.
+    """
+    came = []
+
+    def handler(signum, frame):
+        if came:
+            raise KeyboardInterrupt
+        came.append(signum)
+
+    try:
+        before = {s: signal.signal(s, handler) for s in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not in the main thread: then there is nothing to catch
+        yield lambda: False
+        return
+    interrupted: Callable[[], bool] = lambda: bool(came)  # noqa: E731
+    try:
+        yield interrupted
+    finally:
+        for signum, old in before.items():
+            signal.signal(signum, old)

@@ -1,0 +1,159 @@
+"""One run from a spec to a record, with the runs it rests on."""
+
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+
+import torch
+
+from kdbench.build import build_detector
+from kdbench.dataset import Dataset
+from kdbench.detector import Detector
+from kdbench.errors import DataError
+from kdbench.measure.compression import compression, parameters
+from kdbench.measure.device import resolve_device
+from kdbench.measure.environment import environment
+from kdbench.measure.latency import measure_latency
+from kdbench.method import Method
+from kdbench.records import SCHEMA, Record, check_writable, find_record, write_record
+from kdbench.registry import methods
+from kdbench.spec import RunSpec
+from kdbench.taps import require
+from kdbench.training import store
+from kdbench.training.data import build_dataset, evaluation_batches
+from kdbench.training.evaluate import detect, score
+from kdbench.training.loop import Training
+from kdbench.training.progress import Reporter
+
+COST_FRAMES = 20  # frames over which MACs are averaged
+LATENCY_FRAMES, LATENCY_REPEATS = 100, 1
+HEADLINES = (("BEV", "bev_map"), ("3D", "3d_map"))
+
+
+@dataclass
+class Runner:
+    """Carries out runs; what is done already is taken from the results folder."""
+
+    results: Path
+    data_root: str | None = None
+    force: bool = False  # do the asked-for run again; its teacher and baseline stay
+    reporter: Reporter = None
+
+    def __post_init__(self):
+        self.reporter = self.reporter or Reporter()
+
+    def run(self, spec: RunSpec) -> Record:
+        """The record of `spec`, and beforehand those of its teacher and its baseline.
+
+        Raises KdbenchError (see `errors.py`) with one clear line; what was finished stays.
+        """
+        self._check_applicable(spec)
+        check_writable(self.results)
+        device = resolve_device(spec.device)
+        dataset = build_dataset(spec, self.data_root)
+        spec = _identified(replace(spec, device=device.type), dataset)
+        teacher = None
+        if spec.detector.ratio > 1 or spec.method.name != "none":
+            teacher = self._ensure(spec.teacher(), dataset)
+            if spec.method.name != "none":
+                self._ensure(spec.baseline(), dataset)
+        return self._ensure(spec, dataset, force=self.force, teacher=teacher)
+
+    def _check_applicable(self, spec: RunSpec) -> None:
+        method = methods.get(spec.method.name)
+        taps = build_detector(spec.detector, ("Car",)).taps
+        require(method.name, method.needs, spec.detector.name, taps)
+
+    def _ensure(
+        self, spec: RunSpec, dataset: Dataset, force: bool = False, teacher: Record | None = None
+    ) -> Record:
+        record = None if force else find_record(self.results, spec)
+        if record is not None and self._weights_are_good(spec, dataset):
+            self.reporter.say(f"{spec.label}: done before, {self.results / spec.record_path}")
+            return record
+        if force:
+            (store.run_folder(spec) / "checkpoint.pt").unlink(missing_ok=True)
+        record = self._carry_out(spec, dataset, force)
+        path = write_record(self.results, record)
+        maps = [f"{name} mAP {record['metrics'][key]:.2f}" for name, key in HEADLINES]
+        self.reporter.say(f"{spec.label}: {', '.join(maps)}; {path}")
+        return record
+
+    def _weights_are_good(self, spec: RunSpec, dataset: Dataset) -> bool:
+        """Whether a teacher's weights can be used; other runs' weights are not needed again."""
+        if spec != spec.teacher():
+            return True
+        try:
+            store.load_trained(spec)
+        except DataError as error:
+            self.reporter.say(f"warning: {error}; the teacher is trained again")
+            return False
+        return True
+
+    def _carry_out(self, spec: RunSpec, dataset: Dataset, force: bool) -> Record:
+        device = torch.device(spec.device)
+        student, teacher, method = build_networks(spec, dataset, device)
+        folder = store.run_folder(spec)
+        training = Training(spec, dataset, student, teacher, method, device, folder, self.reporter)
+        cost = training.run()
+        store.save_weights(spec, student)
+        found = detect(student, dataset, device, self.reporter)
+        store.save_detections(spec, dataset, found)
+        return {
+            "schema": SCHEMA,
+            "hash": spec.hash,
+            "spec": spec.to_dict(),
+            "teacher": spec.teacher().hash if method.teacher != "none" else None,
+            "metrics": score(dataset, found, student.point_range),
+            "cost": self._cost(spec, dataset, student, method, device),
+            "latency": self._latency(dataset, student, device),
+            "training": cost,
+            "weights_sha256": store.checksum(_cpu_state(student)),
+            "environment": environment(device),
+        }
+
+    def _cost(self, spec, dataset, student, method, device) -> dict:
+        batches = [b.to(device) for b in _validation(dataset, COST_FRAMES)]
+        full = build_detector(spec.teacher().detector, dataset.classes).to(device)
+        cost = compression(student, batches, reference=full)
+        return cost | {"method_parameters": parameters(method)}
+
+    def _latency(self, dataset, student, device) -> dict:
+        batches = [b.to(device) for b in _validation(dataset, LATENCY_FRAMES)]
+        return measure_latency(student, batches, device, repeats=LATENCY_REPEATS)
+
+
+def build_networks(
+    spec: RunSpec, dataset: Dataset, device: torch.device
+) -> tuple[Detector, Detector | None, Method]:
+    """Student, teacher (when the method has one) and method, initialised from the seed.
+
+    The student is drawn first and from the seed alone: students of one seed start equal
+    whatever the method.
+    """
+    torch.manual_seed(spec.seed)
+    student = build_detector(spec.detector, dataset.classes)
+    kind = methods.get(spec.method.name)
+    require(kind.name, kind.needs, spec.detector.name, student.taps)
+    teacher = None
+    if kind.teacher != "none":
+        teacher = store.load_trained(spec.teacher())
+        teacher.requires_grad_(False).eval().to(device)
+    torch.manual_seed(spec.seed + 1)
+    teacher_taps = student.taps if teacher is None else teacher.taps
+    method = kind(student.taps, teacher_taps, **spec.method.options)
+    if teacher is not None:
+        method.prepare_student(student, teacher)
+    return student.to(device), teacher, method.to(device)
+
+
+def _identified(spec: RunSpec, dataset: Dataset) -> RunSpec:
+    return replace(spec, dataset=replace(spec.dataset, fingerprint=dataset.fingerprint()))
+
+
+def _validation(dataset: Dataset, count: int):
+    return islice(evaluation_batches(dataset, dataset.ids("val")[:count], 1), count)
+
+
+def _cpu_state(detector: Detector) -> dict[str, torch.Tensor]:
+    return {name: value.cpu() for name, value in detector.state_dict().items()}

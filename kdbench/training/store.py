@@ -1,0 +1,121 @@
+"""What a run leaves in the cache, beside its record: weights, checkpoint, log, detections.
+
+KDBENCH_HOME/runs/<hash>/model.safetensors   the student alone
+                         checkpoint.pt       until the training is done
+                         log.jsonl           losses by step
+                         detections.npz      raw detections of the validation frames
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import safetensors
+import safetensors.torch
+import torch
+
+from kdbench.build import build_detector
+from kdbench.dataset import Dataset
+from kdbench.detector import Detections, Detector
+from kdbench.errors import DataError
+from kdbench.files import replacing
+from kdbench.home import home
+from kdbench.registry import datasets
+from kdbench.spec import RunSpec
+
+
+def run_folder(spec: RunSpec) -> Path:
+    """Where a run keeps its files."""
+    return home() / "runs" / spec.hash
+
+
+def weights_path(spec: RunSpec) -> Path:
+    """The trained weights of a run."""
+    return run_folder(spec) / "model.safetensors"
+
+
+def save_weights(spec: RunSpec, detector: Detector) -> None:
+    """Writes the weights; the file holds a checksum of them and the run's hash."""
+    tensors = {name: value.contiguous().cpu() for name, value in detector.state_dict().items()}
+    metadata = {"run": spec.hash, "sha256": checksum(tensors)}
+    with replacing(weights_path(spec)) as temporary:
+        safetensors.torch.save_file(tensors, temporary, metadata=metadata)
+
+
+def load_weights(spec: RunSpec, detector: Detector) -> None:
+    """Fills `detector` with the weights of a run.
+
+    Raises DataError that names the file when it is missing, damaged, or of another network.
+    """
+    path = weights_path(spec)
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            expected = (file.metadata() or {}).get("sha256")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if checksum(tensors) != expected:
+            raise DataError(f"{path}: damaged, its checksum does not fit")
+        detector.load_state_dict(tensors)
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file of weights") from None
+    except (safetensors.SafetensorError, OSError, RuntimeError) as error:
+        first = str(error).splitlines()[0]
+        raise DataError(f"{path}: cannot be used as weights ({first})") from None
+
+
+def load_trained(spec: RunSpec) -> Detector:
+    """The trained detector of a finished run. Raises DataError when its weights are not there."""
+    detector = build_detector(spec.detector, datasets.get(spec.dataset.name).classes)
+    load_weights(spec, detector)
+    return detector
+
+
+def checksum(tensors: dict[str, torch.Tensor]) -> str:
+    """SHA-256 over names and bytes of tensors: equal for bit-identical weights only."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def save_detections(spec: RunSpec, dataset: Dataset, found: dict[str, Detections]) -> None:
+    """Raw detections of each frame: any metric can be computed again without training."""
+    ids = list(found)
+    counts = np.array([len(found[i].scores) for i in ids], np.int64)
+    columns = {
+        name: torch.cat([getattr(found[i], name).cpu() for i in ids]).numpy()
+        for name in ("boxes", "scores", "labels")
+    }
+    with replacing(run_folder(spec) / "detections.npz") as temporary, temporary.open("wb") as file:
+        np.savez_compressed(
+            file, ids=np.array(ids), counts=counts, classes=np.array(dataset.classes), **columns
+        )
+
+
+class Log:
+    """JSON lines, appended one at a time."""
+
+    def __init__(self, path: Path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+
+    def write(self, **values) -> None:
+        """Adds one line."""
+        with self.path.open("a") as file:
+            file.write(json.dumps(values) + "\n")
+
+    def truncate_after(self, step: int) -> None:
+        """Drops the lines of steps that a resumed training repeats, and a half-written one."""
+        if not self.path.exists():
+            return
+        kept = []
+        for line in self.path.read_text().splitlines():
+            try:
+                entry = json.loads(line)
+            except json.JSONDecodeError:
+                continue
+            if entry["step"] <= step:
+                kept.append(line + "\n")
+        with replacing(self.path) as temporary:
+            temporary.write_text("".join(kept))
