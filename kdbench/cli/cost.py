@@ -3,8 +3,6 @@
 from dataclasses import replace
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from kdbench.build import build_detector
 from kdbench.cli.measured import (
@@ -13,6 +11,7 @@ from kdbench.cli.measured import (
     input_frames,
     input_options,
     open_dataset,
+    print_table,
     run_spec,
 )
 from kdbench.cli.output import json_option, write_json
@@ -40,7 +39,9 @@ def cost(detector, ratio, profile, assignments, dataset, data_root, frames, json
     classes = (data or Dataset).classes
     network = build_detector(spec, classes)
     full = network if spec.ratio == 1 else build_detector(replace(spec, ratio=1.0), classes)
-    inputs = input_frames(data, network.point_range, (10 if data else 1) if frames is None else frames)
+    if frames is None:
+        frames = 10 if data else 1
+    inputs = input_frames(data, network.point_range, frames)
     result = {
         "detector": spec.name,
         "profile": profile,
@@ -54,22 +55,21 @@ def cost(detector, ratio, profile, assignments, dataset, data_root, frames, json
 
 
 def _show(result: dict) -> None:
-    ratio = result["ratio"]
-    options = result["profile"] or "published"
-    table = Table(
-        "", "value", "ratio to full size",
-        title=f"{result['detector']} at ratio {ratio['declared']:g}, {options} options",
-        caption=f"MACs and activations of one frame, averaged over {result['input']}",
-    )  # fmt: skip
-    table.columns[1].justify = table.columns[2].justify = "right"
-    table.add_row("declared", "", f"{ratio['declared']:.2f}")
-    table.add_row("parameters", _millions(result["parameters"]), f"{ratio['parameters']:.2f}")
-    table.add_row("MACs", _billions(result["macs"]), f"{ratio['macs']:.2f}")
-    for stage, macs in result["macs_by_stage"].items():
-        table.add_row(f"  {stage}", _billions(macs), "")
-    table.add_row("activations", _millions(result["activations"]), f"{ratio['activations']:.2f}")
-    table.add_row("file", f"{result['file_bytes'] / 1e6:.2f} MB", "")
-    Console(highlight=False).print(table)
+    ratio, stages = result["ratio"], result["macs_by_stage"]
+    print_table(
+        f"{result['detector']} at ratio {ratio['declared']:g}, "
+        f"{result['profile'] or 'published'} options",
+        ("", "value", "ratio to full size"),
+        [
+            ("declared", "", f"{ratio['declared']:.2f}"),
+            ("parameters", _millions(result["parameters"]), f"{ratio['parameters']:.2f}"),
+            ("MACs", _billions(result["macs"]), f"{ratio['macs']:.2f}"),
+            *((f"  {stage}", _billions(macs), "") for stage, macs in stages.items()),
+            ("activations", _millions(result["activations"]), f"{ratio['activations']:.2f}"),
+            ("file", f"{result['file_bytes'] / 1e6:.2f} MB", ""),
+        ],
+        f"MACs and activations of one frame, averaged over {result['input']}",
+    )
 
 
 def _millions(count: int) -> str:

@@ -3,12 +3,11 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 import torch
-from rich.console import Console
-from rich.table import Table
 
 from kdbench.build import build_detector
 from kdbench.cli.measured import (
@@ -17,6 +16,7 @@ from kdbench.cli.measured import (
     input_frames,
     input_options,
     open_dataset,
+    print_table,
     run_spec,
 )
 from kdbench.cli.output import console, json_option, write_json
@@ -28,6 +28,11 @@ from kdbench.measure.environment import environment
 from kdbench.measure.inputs import Inputs
 from kdbench.measure.latency import measure_latency
 from kdbench.spec import RunSpec, parse_overrides
+
+RANDOM_NOTE = (
+    "note: random weights find an unrealistic number of boxes, so post-processing does not take "
+    "what it takes in a trained detector; measure one with --run RECORD.json"
+)
 
 
 @click.command()
@@ -49,55 +54,65 @@ def latency(
     Without --run the weights are random.
     """
     place = resolve_device(device)
+    if record and any((detector, ratio, profile, assignments, dataset)):
+        raise UsageError(
+            "--run says which detector and data; leave out --detector, --ratio, --profile, "
+            "--set and --dataset"
+        )
     if record:
-        if any((detector, ratio, profile, assignments, dataset)):
-            raise UsageError(
-                "--run says which detector and data; leave out --detector, --ratio, --profile, "
-                "--set and --dataset"
-            )
-        network, inputs, name = _trained(record, data_root, frames)
+        subject = _trained(record, data_root, frames)
     else:
-        overrides = parse_overrides(assignments)
-        spec = detector_spec(detector, ratio, profile, overrides)
-        run = run_spec(spec, dataset, profile, overrides) if dataset else None
-        network, inputs = _random(spec, run, data_root, frames)
-        name = f"{spec.name} at ratio {spec.ratio:g}, {profile or 'published'} options"
+        subject = _random(
+            detector, ratio, profile, parse_overrides(assignments), dataset, data_root, frames
+        )
     with _threads(threads), console.status("measuring"):
-        measured = measure_latency(network, inputs.batches, place, repeats, warmup)
+        batches = subject.inputs.batches
+        measured = measure_latency(subject.network, batches, place, repeats, warmup)
         where = environment(place)
     result = {
-        "detector": name,
-        "weights": "trained" if record else "random",
-        "input": inputs.description,
+        "detector": subject.name,
+        "weights": subject.weights,
+        "input": subject.inputs.description,
         "environment": where,
         "latency_ms": measured,
     }
     write_json(result, json_file)
     if json_file != "-":
         _show(result)
-    if not record:
-        console.print(
-            "note: random weights find an unrealistic number of boxes, so post-processing is not "
-            "what a trained detector takes; measure one with --run RECORD.json",
-            soft_wrap=True,
-        )
+    if subject.weights == "random":
+        console.print(RANDOM_NOTE, soft_wrap=True)
 
 
-def _random(spec, run: RunSpec | None, data_root, frames: int) -> tuple[Detector, Inputs]:
-    """A new network, and frames of the run's data set or generated ones."""
-    data = open_dataset(run, data_root) if run else None
+@dataclass(frozen=True)
+class Subject:
+    """What is measured, and on what."""
+
+    name: str
+    weights: str  # "random" or "trained"
+    network: Detector
+    inputs: Inputs
+
+
+def _random(name, ratio, profile, overrides, dataset, data_root, frames) -> Subject:
+    """A new network, and frames of a data set or generated ones."""
+    spec = detector_spec(name, ratio, profile, overrides)
+    data = None
+    if dataset:
+        data = open_dataset(run_spec(spec, dataset, profile, overrides), data_root)
     network = build_detector(spec, (data or Dataset).classes)
-    return network, input_frames(data, network.point_range, frames)
+    label = f"{spec.name} at ratio {spec.ratio:g}, {profile or 'published'} options"
+    return Subject(label, "random", network, input_frames(data, network.point_range, frames))
 
 
-def _trained(record: str, data_root, frames: int) -> tuple[Detector, Inputs, str]:
-    """The network of a run with its weights, val frames of its data set, and its label."""
+def _trained(record: str, data_root: str | None, frames: int) -> Subject:
+    """The network of a run with its weights, and val frames of its data set."""
     from kdbench.training.store import load_trained
 
     spec = _spec_of(record)
     data = open_dataset(spec, data_root)
     network = load_trained(spec)
-    return network, input_frames(data, network.point_range, frames), spec.label
+    inputs = input_frames(data, network.point_range, frames)
+    return Subject(spec.label, "trained", network, inputs)
 
 
 def _spec_of(record: str) -> RunSpec:
@@ -122,18 +137,15 @@ def _threads(count: int | None) -> Iterator[None]:
 
 def _show(result: dict) -> None:
     measured, where = result["latency_ms"], result["environment"]
-    table = Table(
-        "", "ms",
-        title=f"{result['detector']}, {result['weights']} weights",
-        caption=(
-            f"batch 1, {measured['count']} samples on {result['input']}; "
-            f"{where['device']}, {where['threads']} CPU threads; "
-            f"{measured['detections']:.1f} boxes a frame"
-        ),
-    )  # fmt: skip
-    table.columns[1].justify = "right"
-    for name in ("p50", "p90", "p99", "mean"):
-        table.add_row(name, f"{measured[name]:.2f}")
-    for stage, value in measured["stages"].items():
-        table.add_row(f"  {stage} p50", f"{value:.2f}")
-    Console(highlight=False).print(table)
+    stages = measured["stages"].items()
+    print_table(
+        f"{result['detector']}, {result['weights']} weights",
+        ("", "ms"),
+        [
+            *((name, f"{measured[name]:.2f}") for name in ("p50", "p90", "p99", "mean")),
+            *((f"  {stage} p50", f"{value:.2f}") for stage, value in stages),
+        ],
+        f"batch 1, {measured['count']} samples on {result['input']}; "
+        f"{measured['detections']:.1f} boxes a frame",
+        f"{where['device']}, {where['threads']} CPU threads",
+    )

@@ -1,8 +1,11 @@
 """What `kdbench cost` and `kdbench latency` share: options, the detector and its input frames."""
 
+import math
 from dataclasses import replace
 
 import click
+from rich.console import Console
+from rich.table import Table
 
 from kdbench.dataset import Dataset
 from kdbench.errors import UsageError
@@ -37,7 +40,9 @@ def input_options(command):
     """Adds the options that say on which frames."""
     for option in reversed(
         [
-            click.option("--dataset", metavar="NAME", help="Use its val frames  [generated clouds]"),
+            click.option(
+                "--dataset", metavar="NAME", help="Use its val frames  [generated clouds]"
+            ),
             click.option("--data-root", metavar="DIR", help="Where the data set lies."),
         ]
     ):
@@ -53,7 +58,7 @@ def detector_spec(
     ratio = 1.0 if ratio is None else ratio
     if profile is not None and profile not in PROFILES:
         raise UsageError(unknown("profile", profile, PROFILES))
-    if not ratio >= 1:
+    if not 1 <= ratio < math.inf:
         raise UsageError(f"ratio must be a number of at least 1, not {ratio:g}")
     plugin = detectors.get(name)
     options = dict(PROFILES[profile]["detectors"].get(name, {})) if profile else {}
@@ -67,9 +72,7 @@ def detector_spec(
     return DetectorSpec(name, ratio, complete(f"detector {name!r}", plugin, options))
 
 
-def run_spec(
-    detector: DetectorSpec, dataset: str, profile: str | None, overrides: dict
-) -> RunSpec:
+def run_spec(detector: DetectorSpec, dataset: str, profile: str | None, overrides: dict) -> RunSpec:
     """A run on `dataset` with that network."""
     for_data = {k: v for k, v in overrides.items() if k.startswith("dataset.")}
     names = {"profile": profile} if profile else {}
@@ -89,3 +92,17 @@ def input_frames(dataset: Dataset | None, point_range: tuple[float, ...], frames
     if dataset is None:
         return generated(point_range, frames)
     return from_dataset(dataset, frames)
+
+
+def print_table(title: str, header: tuple[str, ...], rows: list[tuple[str, ...]], *notes: str):
+    """A table on standard output: names on the left, figures to the right, notes below."""
+    out = Console(highlight=False, soft_wrap=True, markup=False)
+    out.print(title)
+    table = Table(*header)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for row in rows:
+        table.add_row(*row)
+    out.print(table)
+    for note in notes:
+        out.print(note)
