@@ -1,0 +1,140 @@
+"""Who is on the street: objects of the labelled classes, drawn from KITTI's statistics."""
+
+import functools
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from kdbench.datasets.synthetic import people, vehicles
+from kdbench.datasets.synthetic.fit_statistics import BEARING_BIN, HEADING_BIN, RANGE_BIN, WIDEST
+from kdbench.datasets.synthetic.footprint import overlaps
+from kdbench.datasets.synthetic.ground import Ground
+from kdbench.datasets.synthetic.shape import Placed, Shape
+
+# Objects placed for one in KITTI. Some end up hidden and unlabelled, hence more than 1 for all;
+# pedestrians and cyclists are made commoner than there (0.6 and 0.2 a frame), so that their AP
+# can be measured on 150 frames.
+RATE = {"Car": 1.2, "Van": 1.1, "Truck": 1.0, "Pedestrian": 2.2, "Cyclist": 4.5}
+SHAPES = {
+    "Car": vehicles.cars,
+    "Van": vehicles.vans,
+    "Truck": vehicles.trucks,
+    "Pedestrian": people.pedestrians,
+    "Cyclist": people.cyclists,
+}
+FILL = 0.97  # of a labelled box that the shape fills: annotators leave some room
+TRIES = 12
+NEAREST = 3.5  # metres from the sensor to the nearest footprint's middle
+CLEAR = (-2.0, 4.0, -1.1, 1.1)  # the recording car itself: x0, x1, y0, y1
+
+
+@dataclass(frozen=True)
+class Actor:
+    """One labelled object and the shape that stands for it."""
+
+    name: str
+    box: np.ndarray  # (7,) LiDAR frame
+    placed: Placed
+
+
+@functools.cache
+def statistics() -> dict:
+    """The fitted numbers; `fit_statistics.py` says what each is."""
+    return json.loads(Path(__file__).with_name("statistics.json").read_text())
+
+
+def draw(rng: np.random.Generator, ground: Ground, rows: np.ndarray) -> list[Actor]:
+    """The labelled objects of one frame; vehicles keep to `rows`, lateral offsets in metres."""
+    actors: list[Actor] = []
+    footprints = np.zeros((0, 5))
+    for name in SHAPES:
+        for _ in range(_count(rng, name)):
+            for _ in range(TRIES):
+                footprint, height = _footprint(rng, name, ground, rows)
+                grown = footprint + np.array([0, 0, 0.3, 0.25, 0])
+                if not _on_recorder(footprint) and not overlaps(grown, footprints).any():
+                    actors.append(_actor(rng, name, footprint, height, ground))
+                    footprints = np.vstack([footprints, footprint])
+                    break
+    return actors
+
+
+def _count(rng: np.random.Generator, name: str) -> int:
+    """KITTI's distribution of the number in a frame, drawn `RATE` times and summed."""
+    weights = np.array(statistics()[name]["counts"], float)
+    whole, part = divmod(RATE[name], 1)
+    draws = rng.choice(len(weights), size=int(whole) + 1, p=weights / weights.sum())
+    return int(draws[:-1].sum()) + int(rng.binomial(draws[-1], part))
+
+
+def _footprint(rng, name: str, ground: Ground, rows) -> tuple[np.ndarray, float]:
+    """x, y, length, width, yaw of an object, and its height."""
+    numbers = statistics()[name]
+    places = np.array(numbers["places"], float)
+    row, column = np.unravel_index(
+        rng.choice(places.size, p=places.ravel() / places.sum()), places.shape
+    )
+    distance = (row + rng.random()) * RANGE_BIN
+    bearing = np.radians((column + rng.random()) * BEARING_BIN - WIDEST)
+    x, y = distance * np.cos(bearing), distance * np.sin(bearing)
+    headings = np.array(numbers["headings"], float)[np.digitize(y, (-7, -2, 2, 7))]
+    heading = rng.choice(len(headings), p=headings / headings.sum())
+    yaw = np.radians((heading + rng.uniform(-0.5, 0.5)) * HEADING_BIN)
+    length, width, height = np.exp(
+        rng.multivariate_normal(numbers["log_size_mean"], numbers["log_size_covariance"])
+    )
+    if name not in ("Pedestrian",):
+        y, yaw = _in_row(rng, x, y, yaw, ground, rows)
+    return np.array([x, y, length, width, yaw]), height
+
+
+def _in_row(rng, x: float, y: float, yaw: float, ground: Ground, rows) -> tuple[float, float]:
+    """Vehicles that go along the street stand in its lanes and parking rows."""
+    along = ground.axis.heading(x)
+    across = (yaw - along + np.pi / 2) % np.pi - np.pi / 2
+    if abs(across) > np.radians(20):
+        return y, yaw
+    aside = y - ground.axis.y(x)
+    row = rows[np.argmin(np.abs(rows - aside))]
+    if abs(row - aside) < 1.6:
+        y = ground.axis.y(x) + row + rng.normal(0, 0.15)
+    return y, yaw - across + rng.normal(0, np.radians(1.5))
+
+
+def _on_recorder(footprint: np.ndarray) -> bool:
+    x, y, length, width = footprint[:4]
+    reach = length / 2
+    near = np.hypot(x, y) < NEAREST
+    return near or (
+        CLEAR[0] - reach < x < CLEAR[1] + reach and CLEAR[2] - width / 2 < y < CLEAR[3] + width / 2
+    )
+
+
+def _actor(rng, name: str, footprint: np.ndarray, height: float, ground: Ground) -> Actor:
+    x, y, length, width, yaw = footprint
+    z = float(ground.at(x, y))
+    size = np.array([length, width, height])
+    shape = _fitting(rng, SHAPES[name](), size)
+    low, high = shape.bounds
+    scale = np.clip(FILL * size / (high - low), 0.6, 1.4)
+    middle = (low + high)[:2] / 2 * scale[:2]
+    cos, sin = np.cos(yaw), np.sin(yaw)
+    position = (x - cos * middle[0] + sin * middle[1], y - sin * middle[0] - cos * middle[1], z)
+    placed = Placed(shape, position, yaw, tuple(scale), _tone(rng, name))
+    return Actor(name, np.array([x, y, z + height / 2, *size, yaw]), placed)
+
+
+def _fitting(rng, shapes: tuple[Shape, ...], size: np.ndarray) -> Shape:
+    """One of the four shapes that need the least stretching."""
+    extent = np.array([np.subtract(*reversed(shape.bounds)) for shape in shapes])
+    stretch = np.ptp(np.log(size / extent), axis=1)
+    return shapes[rng.choice(np.argsort(stretch)[:4])]
+
+
+def _tone(rng, name: str) -> float:
+    """Reflectance of the paint or cloth: many cars are so dark that returns read 0."""
+    if name in ("Pedestrian", "Cyclist"):
+        return float(np.clip(rng.normal(0.45, 0.08), 0.1, 0.7))
+    return float(rng.choice([0.0, 0.04, 0.15, 0.28, 0.36], p=[0.28, 0.24, 0.16, 0.18, 0.14]))

@@ -1,0 +1,49 @@
+"""The embedded default data set: streets that are simulated when they are first asked for."""
+
+import os
+from pathlib import Path
+from typing import ClassVar
+
+from kdbench.datasets.kitti_tree import KittiTree
+from kdbench.datasets.synthetic.generate import VERSION
+from kdbench.datasets.synthetic.progress import generate_visibly
+
+
+class Synthetic(KittiTree):
+    """Simulated LiDAR frames in KITTI's layout.
+
+    root: a tree made before (`kdbench data synth`); None keeps one in the cache, and makes the
+        frames it lacks.
+    seed: which streets; any frame depends on it and on its own number alone.
+    train_frames, val_frames: how many of each.
+    cache_dir: where the tree and the ground-truth database are kept; by default
+        `$KDBENCH_HOME` or ~/.cache/kdbench.
+    workers: processes that make missing frames; None means one a core.
+    Other options are those of `KittiTree`.
+    """
+
+    name: ClassVar[str] = "synthetic"
+
+    def __init__(
+        self,
+        *,
+        root: Path | str | None = None,
+        seed: int = 0,
+        train_frames: int = 500,
+        val_frames: int = 150,
+        cache_dir: Path | str | None = None,
+        workers: int | None = None,
+        **options,
+    ):
+        home = cache_dir or os.environ.get("KDBENCH_HOME") or "~/.cache/kdbench"
+        cache_dir = Path(home).expanduser()
+        if root is None:
+            root = cache_dir / "synthetic" / f"v{VERSION}-seed{seed}"
+            generate_visibly(root, seed, train_frames, val_frames, workers)
+        super().__init__(
+            root=root,
+            train_frames=train_frames,
+            val_frames=val_frames,
+            cache_dir=cache_dir,
+            **options,
+        )

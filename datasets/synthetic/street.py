@@ -1,0 +1,208 @@
+"""One street: its ground, who is on it and what lines it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from kdbench.datasets.synthetic import actors, surroundings
+from kdbench.datasets.synthetic.actors import Actor
+from kdbench.datasets.synthetic.footprint import bearings, overlaps
+from kdbench.datasets.synthetic.ground import Axis, Ground, rolling
+from kdbench.datasets.synthetic.shape import Placed, Shape
+
+
+@dataclass(frozen=True)
+class Style:
+    """What a kind of street looks like; frontage kinds are drawn with these weights."""
+
+    share: float  # of all frames
+    road: tuple[float, float]  # half width in metres, from and to
+    set_back: tuple[float, float]  # of the frontage behind the pavement, metres
+    frontage: dict[str, float]
+    clutter: float  # mean number of small things a frame
+    trees: float  # mean number of trees along the kerbs
+    gardens: float  # share of frontages with a hedge, wall or fence before them
+    beyond: str = "grass"
+
+
+STYLES = (
+    Style(  # houses behind gardens
+        0.40, (2.6, 4.0), (3, 9), {"house": 5, "building": 2, "woodland": 2, "gap": 1}, 10, 6, 0.6
+    ),
+    Style(  # a town's fronts
+        0.30, (3, 5.5), (0.5, 4), {"building": 8, "house": 1, "gap": 1}, 12, 3, 0.1, "pavement"
+    ),
+    Style(  # a main road through green
+        0.30, (3.5, 6.5), (4, 14), {"woodland": 5, "house": 1, "building": 1, "gap": 2}, 6, 5, 0.2
+    ),
+)
+PARKING = 2.1  # metres, width of a parking lane
+FARTHEST = 78.0  # metres along the street
+SPARED = 0.85  # share of labelled objects that a frontage must not stand before
+
+
+@dataclass(frozen=True)
+class Street:
+    """Everything one frame shows."""
+
+    ground: Ground
+    actors: list[Actor]
+    scenery: list[Placed]
+
+
+def lay_out(rng: np.random.Generator) -> Street:
+    """A street drawn anew."""
+    style = STYLES[rng.choice(len(STYLES), p=[s.share for s in STYLES])]
+    ground, rows = _road(rng, style)
+    present = actors.draw(rng, ground, rows)
+    builder = _Scenery(rng, style, ground, present)
+    builder.line()
+    return Street(ground, present, builder.placed)
+
+
+def _road(rng: np.random.Generator, style: Style) -> tuple[Ground, np.ndarray]:
+    """The ground, and the lateral offsets of lanes and parking rows from the street's axis."""
+    half = rng.uniform(*style.road)
+    parking = rng.random(2) < 0.65  # right, left
+    axis = Axis(half / 2 + rng.normal(0, 0.3), np.tan(rng.normal(0, 0.035)), rng.normal(0, 6e-4))
+    ground = rolling(
+        rng,
+        axis=axis,
+        half_width=(half + PARKING * parking[0], half + PARKING * parking[1]),
+        kerb=rng.choice([0.0, 0.06, 0.12, 0.15]),
+        walkway=rng.uniform(1.2, 3.0),
+        beyond=style.beyond,
+    )
+    rows = [-half / 2, half / 2, -half - PARKING / 2, half + PARKING / 2]
+    return ground, np.array(rows)
+
+
+class _Scenery:
+    """Puts unlabelled things where there is room for them."""
+
+    def __init__(self, rng: np.random.Generator, style: Style, ground: Ground, present):
+        self.rng, self.style, self.ground = rng, style, ground
+        self.placed: list[Placed] = []
+        boxes = np.array([a.box[[0, 1, 3, 4, 6]] for a in present]).reshape(-1, 5)
+        self.taken = boxes + np.array([0, 0, 0.4, 0.4, 0])
+        spared = boxes[rng.random(len(boxes)) < SPARED]
+        self.spared = bearings(spared) if len(spared) else None
+
+    def line(self) -> None:
+        """Both sides, the far end, trees and clutter."""
+        for side in (-1, 1):
+            self._frontage(side)
+            self._backdrop(side)
+        self._end()
+        for _ in range(self.rng.poisson(self.style.trees)):
+            self._beside(self._pick(surroundings.trees()), (0.6, 1.5), 0.5, self._size(0.7, 1.3))
+        for _ in range(self.rng.poisson(self.style.clutter)):
+            self._clutter()
+
+    def _frontage(self, side: int) -> None:
+        x = self.rng.uniform(-4, 4)
+        names = list(self.style.frontage)
+        weights = np.array(list(self.style.frontage.values()), float)
+        base = self.rng.uniform(*self.style.set_back)
+        while x < FARTHEST:
+            length = self.rng.uniform(8, 20)
+            aside = self.ground.walkway + max(0.3, base + self.rng.normal(0, 1))
+            kind = names[self.rng.choice(len(names), p=weights / weights.sum())]
+            if kind != "gap":
+                self._block(kind, side, x + length / 2, aside, length)
+            if self.rng.random() < self.style.gardens and aside > self.ground.walkway + 1.5:
+                self._garden(side, x, x + length)
+            x += length + (self.rng.uniform(0, 6) if self.rng.random() < 0.5 else 0)
+
+    def _block(self, kind: str, side: int, x: float, aside: float, length: float) -> None:
+        deep = self.rng.uniform(7, 12)
+        if kind == "woodland":
+            scale, deep = (length / 16, 1.0, self.rng.uniform(0.5, 1.1)), 3.0
+            shape = surroundings.woodland()
+        else:
+            shape = surroundings.building() if kind == "building" else surroundings.house()
+            scale = (length / 10, deep / 8, self.rng.uniform(0.7, 1.4))
+        self._along(shape, side, x, aside + deep / 2, (length, deep), scale)
+
+    def _garden(self, side: int, start: float, end: float) -> None:
+        kind = self.rng.choice(["hedge", "wall", "fence"])
+        aside = self.ground.walkway + 0.4
+        unit = {"hedge": 4.0, "wall": 6.0, "fence": 3.0}[kind]
+        height = self.rng.uniform(0.6, 1.3)
+        for x in np.arange(start + unit / 2, end - unit / 2, unit):
+            if kind == "wall":
+                shape, scale = surroundings.plain_wall(), (unit, 0.25, height)
+            else:
+                shape = surroundings.hedge() if kind == "hedge" else surroundings.fence()
+                scale = (1, 1, height)
+            self._along(shape, side, x, aside, (unit, 0.6), scale)
+
+    def _backdrop(self, side: int) -> None:
+        """Whatever is seen through the gaps."""
+        for x in np.arange(10, FARTHEST, 18):
+            if self.rng.random() < 0.7:
+                kind = self.rng.choice(["woodland", "building", "house"])
+                self._block(kind, side, x, self.rng.uniform(22, 34), 16)
+
+    def _end(self) -> None:
+        """The street bends away somewhere: things stand across its far end."""
+        if self.rng.random() < 0.25:
+            return
+        x = self.rng.uniform(45, 76)
+        for y in np.arange(-24, 25, 16):
+            shape = surroundings.woodland() if self.rng.random() < 0.6 else surroundings.building()
+            at = self.ground.axis.y(x) + y
+            footprint = np.array([x, at, 8, 16, 0.0])
+            self._put(shape, footprint, np.pi / 2, (1, 1, self.rng.uniform(0.6, 1.2)))
+
+    def _clutter(self) -> None:
+        pick = self.rng.choice(
+            ["bush", "lamp", "bollard", "sign", "bin", "cabinet", "bicycle", "wall", "rail"],
+            p=[0.26, 0.14, 0.10, 0.14, 0.12, 0.05, 0.06, 0.07, 0.06],
+        )
+        s = surroundings
+        if pick == "bush":
+            self._beside(self._pick(s.bushes()), (1.5, 8), 1.6, self._size(0.5, 1.4))
+        elif pick == "wall":
+            self._beside(s.plain_wall(), (2, 10), 1.0, tuple(self.rng.uniform(0.4, 3, 3)))
+        elif pick == "rail":
+            self._beside(s.guardrail(), (0.3, 0.6), 0.3, (1, 1, 1))
+        else:
+            shape = {"lamp": s.lamp_post, "bollard": s.bollard, "sign": s.sign, "bin": s.bin_,
+                     "cabinet": s.cabinet, "bicycle": s.parked_bicycle}[pick]()  # fmt: skip
+            self._beside(shape, (0.3, 3.0), 0.5, self._size(0.85, 1.15))
+
+    def _beside(self, shape: Shape, reach, room: float, scale) -> None:
+        """Somewhere off the road, `reach` metres beyond the kerb."""
+        side = self.rng.choice([-1, 1])
+        x = self.rng.uniform(4, 60)
+        self._along(shape, side, x, self.rng.uniform(*reach), (room, room), scale)
+
+    def _along(self, shape, side: int, x: float, aside: float, size, scale) -> None:
+        """`aside` metres beyond the kerb of a side, turned with the street."""
+        width = self.ground.half_width[0 if side < 0 else 1]
+        y = self.ground.axis.y(x) + side * (width + aside)
+        yaw = float(self.ground.axis.heading(x))
+        self._put(shape, np.array([x, y, *size, yaw]), yaw, scale)
+
+    def _put(self, shape: Shape, footprint: np.ndarray, yaw: float, scale) -> None:
+        """Places the shape unless something stands there or it would hide a spared object."""
+        if overlaps(footprint, self.taken).any() or self._hides(footprint):
+            return
+        x, y = footprint[:2]
+        tone = float(np.clip(self.rng.normal(0.34, 0.10), 0.03, 0.7))
+        z = float(self.ground.at(x, y)) - 0.05
+        self.placed.append(Placed(shape, (x, y, z), yaw, tuple(scale), tone))
+
+    def _hides(self, footprint: np.ndarray) -> bool:
+        if self.spared is None or max(footprint[2:4]) < 2:
+            return False
+        low, high, near = (v[0] for v in bearings(footprint[None]))
+        first, last, distance = self.spared
+        return bool(((first < high) & (last > low) & (distance > near)).any())
+
+    def _pick(self, shapes):
+        return shapes[self.rng.integers(len(shapes))]
+
+    def _size(self, low: float, high: float) -> tuple[float, float, float]:
+        return (self.rng.uniform(low, high),) * 3
