@@ -45,12 +45,11 @@ DIFFICULTIES = {
 }
 
 
-def class_rule(name: str) -> ClassRule:
-    """The rule of a class, by its name in any case. Raises UsageError for an unknown class."""
-    try:
-        return CLASSES[name.lower()]
-    except KeyError:
-        raise UsageError(f"no KITTI class {name!r}; there are: {', '.join(CLASSES)}") from None
+def class_key(name: str) -> str:
+    """The key in CLASSES of a class, given in any case. Raises UsageError for an unknown one."""
+    if name.lower() not in CLASSES:
+        raise UsageError(f"no KITTI class {name!r}; there are: {', '.join(CLASSES)}")
+    return name.lower()
 
 
 def lower_names(objects: KittiObjects) -> np.ndarray:
@@ -62,7 +61,10 @@ def lower_names(objects: KittiObjects) -> np.ndarray:
 def ground_truth_flags(
     truth: KittiObjects, names: np.ndarray, class_name: str, difficulty: DifficultyRule
 ) -> np.ndarray:
-    """OTHER, COUNTED or IGNORED (n,) int8 for each labelled object; names from `lower_names`."""
+    """OTHER, COUNTED or IGNORED (n,) int8 for each labelled object.
+
+    names (n,) from `lower_names`; class_name: a key of CLASSES.
+    """
     height = truth.bbox[:, 3] - truth.bbox[:, 1]
     too_hard = truth.occluded > difficulty.max_occluded
     too_hard |= truth.truncated > difficulty.max_truncated
@@ -71,7 +73,7 @@ def ground_truth_flags(
     flags = np.full(len(names), OTHER, dtype=np.int8)
     flags[own & ~too_hard] = COUNTED
     flags[own & too_hard] = IGNORED
-    neighbour = class_rule(class_name).neighbour
+    neighbour = CLASSES[class_name].neighbour
     if neighbour is not None:
         flags[names == neighbour] = IGNORED
     return flags
@@ -80,7 +82,7 @@ def ground_truth_flags(
 def detection_flags(
     found: KittiObjects, names: np.ndarray, class_name: str, difficulty: DifficultyRule
 ) -> np.ndarray:
-    """OTHER, COUNTED or IGNORED (n,) int8 for each detection; names from `lower_names`.
+    """OTHER, COUNTED or IGNORED (n,) int8 for each detection; arguments as above.
 
     A detection too small for the difficulty is ignored whatever its class: so small a Cyclist
     can take the place of a Car's match. The development kit does it this way.

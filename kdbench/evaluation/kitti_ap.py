@@ -12,9 +12,10 @@ import numpy as np
 
 from kdbench.errors import DataError
 from kdbench.evaluation.difficulty import (
+    CLASSES,
     COUNTED,
     DIFFICULTIES,
-    class_rule,
+    class_key,
     detection_flags,
     ground_truth_flags,
     lower_names,
@@ -126,7 +127,7 @@ def match(
     nothing = empty()
     found = flatten(detections.get(frame, nothing) for frame in ground_truth)
     best_first = np.argsort(-found.objects.score, kind="stable")
-    names = tuple(name.lower() for name in classes)
+    names = tuple(class_key(name) for name in classes)
     changes, positives = _match_all(truth, found, names, best_first)
     return Matches(
         frames=tuple(ground_truth),
@@ -147,7 +148,7 @@ def _match_all(truth: FlatObjects, found: FlatObjects, classes, best_first) -> t
     alpha = truth.objects.alpha, found.objects.alpha
     changes, positives = {}, {}
     for name in classes:
-        min_overlap = class_rule(name).min_overlap
+        min_overlap = CLASSES[name].min_overlap
         for difficulty, rule in DIFFICULTIES.items():
             truth_flags = ground_truth_flags(truth.objects, truth_names, name, rule)
             found_flags = detection_flags(found.objects, found_names, name, rule)

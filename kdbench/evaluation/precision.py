@@ -23,13 +23,13 @@ def _thresholds(score, recalled, times, positives, fill_recall):
         for _ in range(times[k] if recalled[k] else 0):
             rank += 1
             left = rank / positives
-            right = (rank + 1) / positives if rank < total else left
+            right = (rank + 1) / positives
             # Wait while the next ground truth brings recall nearer to the sample point.
             if rank < total and right - recall < recall - left:
                 continue
             thresholds.append(score[k])
             recall += 1 / (SAMPLES - 1)
-            while fill_recall and left + right >= 2 * recall - 1e-9:
+            while fill_recall and left >= recall - 1e-9:
                 thresholds.append(score[k])
                 recall += 1 / (SAMPLES - 1)
     return thresholds

@@ -26,6 +26,7 @@ def image_boxes(
     Clipped to an image of `image_size` (width, height); the part of a box behind the camera is
     cut off first. A box that the image does not show gets one without area.
     """
+    boxes = np.asarray(boxes, dtype=np.float64)
     points = calibration.lidar_to_rect(corners(boxes).reshape(-1, 3)).reshape(-1, 8, 3)
     ends = _cut_at_camera(points[:, _EDGES], calibration).reshape(-1, 3)
     pixels, depth = calibration.rect_to_image(ends)
