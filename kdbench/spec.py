@@ -45,8 +45,8 @@ class MethodSpec:
 class TrainSpec:
     """The training schedule: AdamW under a one-cycle rate, as SECOND and PointPillars use."""
 
-    epochs: int = 5
-    teacher_epochs: int = 5  # epochs of the teacher of this run
+    steps: int = 625  # optimiser steps; epochs follow from the size of the data set
+    teacher_steps: int = 625  # those of the teacher
     batch_size: int = 4
     lr: float = 3e-3  # peak of the cycle
     weight_decay: float = 0.01
@@ -95,7 +95,7 @@ class RunSpec:
             self,
             detector=replace(self.detector, ratio=1.0),
             method=MethodSpec(),
-            train=replace(self.train, epochs=self.train.teacher_epochs),
+            train=replace(self.train, steps=self.train.teacher_steps),
             seed=0,
         )
 
@@ -185,7 +185,7 @@ def _train_spec(values: dict[str, Any]) -> TrainSpec:
             raise UsageError(unknown("configuration key", f"train.{name}", known))
         defaults[name] = coerce(f"train.{name}", value, defaults[name])
     spec = TrainSpec(**defaults)
-    for name in ("epochs", "teacher_epochs", "batch_size", "lr", "grad_clip"):
+    for name in ("steps", "teacher_steps", "batch_size", "lr", "grad_clip"):
         if not getattr(spec, name) > 0:
             raise UsageError(f"train.{name} must be above 0, not {getattr(spec, name)}")
     return spec

@@ -23,8 +23,9 @@ MAX_COUNT, RELEASED_TAU = 32, 0.01
 
 
 class PointDistiller(Method):
-    """Options: `variant`, `n` voxels, `k` neighbours, `tau`, graph `channels` (0: as student), `weight`.
+    """Options: `variant`, `n` voxels, `k` neighbours, `tau`, `channels` and `weight`.
 
+    `channels` are those of the graph layer; 0 is the student's width, the published choice.
     `n` is a frame's in `paper` and the batch's in `released`. `tau` counts in units of the
     frame's largest count, so that no weight exceeds another by more than exp(1 / tau).
     """

@@ -70,7 +70,7 @@ def _timed(spec: RunSpec) -> dict:
     variant = spec.method.options.get("variant", "-")
     started = time.perf_counter()
     try:
-        result, detail = "ok", ", ".join(check_method(spec))
+        result, detail = "ok", f"{len(check_method(spec))} checks"
     except Failed as failure:
         result, detail = "failed", str(failure)
     return _row(spec, variant, result, detail, time.perf_counter() - started)

@@ -4,9 +4,10 @@ import math
 import signal
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -17,7 +18,7 @@ from kdbench.detector import Detector
 from kdbench.errors import TrainingDiverged
 from kdbench.measure.memory import PeakMemory
 from kdbench.method import Method
-from kdbench.spec import RunSpec, TrainSpec
+from kdbench.spec import RunSpec
 from kdbench.taps import Rows, Taps
 from kdbench.training.checkpoint import State
 from kdbench.training.data import training_batches
@@ -52,8 +53,7 @@ class Training:
         Raises TrainingDiverged (naming the step and the frames) and KeyboardInterrupt (after
         saving a checkpoint).
         """
-        per_epoch, total = steps_of(self.spec.train, len(self.dataset.ids("train")))
-        state = self.initial_state(total)
+        state = self.initial_state()
         if state.load(self.checkpoint):
             self.reporter.say(f"{self.spec.label}: goes on from step {state.step}")
         log = Log(self.folder / "log.jsonl")
@@ -62,8 +62,7 @@ class Training:
         memory.start()
         meter = Meter()
         with interruptible() as interrupted:
-            self._steps(state, per_epoch, total, log, meter, interrupted)
-        self.checkpoint.unlink(missing_ok=True)
+            self._steps(state, log, meter, interrupted)
         peak = memory.stop()
         return {
             "steps": state.step,
@@ -73,17 +72,18 @@ class Training:
             "peak_memory_how": peak["how"],
         }
 
-    def _steps(self, state, per_epoch, total, log, meter, interrupted) -> None:
+    def _steps(self, state, log, meter, interrupted) -> None:
+        total = self.spec.train.steps
         saved = time.monotonic()
         with self.reporter.bar(self.spec.label, total, state.step) as advance:
-            for batch in self._batches(state.step, per_epoch, total, meter):
+            for batch in meter.waiting(self._batches(state.step)):
                 started = time.perf_counter()
                 losses = self.step(state, batch)
                 elapsed = time.perf_counter() - started
                 state.seconds += elapsed + meter.waited
                 meter.add(elapsed, len(batch))
                 if state.step % LOG_STEPS == 0 or state.step == total:
-                    log.write(step=state.step, epoch=(state.step - 1) // per_epoch, **losses)
+                    log.write(step=state.step, **losses)
                 advance({k: v for k, v in losses.items() if k not in ("lr", "grad_norm")})
                 due = time.monotonic() - saved > SAVE_SECONDS
                 if (due or interrupted()) and state.step < total:
@@ -92,13 +92,15 @@ class Training:
                 if interrupted():
                     raise KeyboardInterrupt
 
-    def _batches(self, step: int, per_epoch: int, total: int, meter: "Meter"):
-        for epoch in range(step // per_epoch, math.ceil(total / per_epoch)):
+    def _batches(self, step: int) -> Iterator[Batch]:
+        """Batches from number `step` to the last, through as many epochs as that takes."""
+        size = self.spec.train.batch_size
+        per_epoch = math.ceil(len(self.dataset.ids("train")) / size)
+        for epoch in range(step // per_epoch, math.ceil(self.spec.train.steps / per_epoch)):
             skip = max(0, step - epoch * per_epoch)
-            batches = training_batches(
-                self.dataset, self.spec.seed, epoch, self.spec.train.batch_size, skip
-            )
-            yield from meter.waiting(batches)
+            left = self.spec.train.steps - max(step, epoch * per_epoch)
+            batches = training_batches(self.dataset, self.spec.seed, epoch, size, skip)
+            yield from islice(batches, left)
 
     def step(self, state: State, batch: Batch) -> dict[str, float]:
         """One optimiser step; returns losses by name, learning rate and gradient norm."""
@@ -106,7 +108,7 @@ class Training:
         losses = self.losses(batch)
         total = sum(losses.values())
         if not torch.isfinite(total):
-            values = ", ".join(f"{name} {float(x):g}" for name, x in losses.items())
+            values = ", ".join(f"{name} {float(x.detach()):g}" for name, x in losses.items())
             raise TrainingDiverged(
                 f"{self.spec.label}: the loss is not finite at step {state.step + 1} ({values}); "
                 f"frames {', '.join(batch.ids)}; try a lower train.lr"
@@ -122,7 +124,7 @@ class Training:
         state.schedule.step()
         state.step += 1
         self.method.after_step(self.student)
-        logs = {name: float(x) for name, x in (losses | self.method.logs).items()}
+        logs = {name: float(x.detach()) for name, x in (losses | self.method.logs).items()}
         return logs | {"lr": lr, "grad_norm": float(norm)}
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
@@ -147,26 +149,20 @@ class Training:
             return nullcontext()
         return torch.autocast("cuda", dtype=torch.float16)
 
-    def initial_state(self, steps: int) -> State:
-        """Optimiser and schedule for so many steps; puts student and method in training mode."""
+    def initial_state(self) -> State:
+        """Optimiser and schedule at step 0; puts student and method in training mode."""
         train = self.spec.train
         self.student.train()
         self.method.train()
         parameters = [*self.student.parameters(), *self.method.parameters()]
         optimizer = torch.optim.AdamW(parameters, lr=train.lr, weight_decay=train.weight_decay)
         schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, max_lr=train.lr, total_steps=steps + 1, pct_start=train.warmup,
+            optimizer, max_lr=train.lr, total_steps=train.steps + 1, pct_start=train.warmup,
             div_factor=10, final_div_factor=1e3, base_momentum=0.85, max_momentum=0.95,
         )  # fmt: skip
         amp = self.device.type == "cuda" and train.amp
         scaler = torch.amp.GradScaler(self.device.type, enabled=amp)
         return State(self.student, self.method, optimizer, schedule, scaler)
-
-
-def steps_of(train: TrainSpec, frames: int) -> tuple[int, int]:
-    """Steps an epoch and in all."""
-    per_epoch = math.ceil(frames / train.batch_size)
-    return per_epoch, per_epoch * train.epochs
 
 
 def in_float32(taps: Taps) -> Taps:

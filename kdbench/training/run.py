@@ -1,7 +1,6 @@
 """One run from a spec to a record, with the runs it rests on."""
 
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 
 import torch
@@ -13,6 +12,7 @@ from kdbench.errors import DataError
 from kdbench.measure.compression import compression, parameters
 from kdbench.measure.device import resolve_device
 from kdbench.measure.environment import environment
+from kdbench.measure.inputs import from_dataset
 from kdbench.measure.latency import measure_latency
 from kdbench.method import Method
 from kdbench.records import SCHEMA, Record, check_writable, find_record, write_record
@@ -20,13 +20,13 @@ from kdbench.registry import methods
 from kdbench.spec import RunSpec
 from kdbench.taps import require
 from kdbench.training import store
-from kdbench.training.data import build_dataset, evaluation_batches
+from kdbench.training.data import build_dataset
 from kdbench.training.evaluate import detect, score
 from kdbench.training.loop import Training
 from kdbench.training.progress import Reporter
 
 COST_FRAMES = 20  # frames over which MACs are averaged
-LATENCY_FRAMES, LATENCY_REPEATS = 100, 1
+LATENCY_FRAMES, LATENCY_WARMUP = 100, 5
 HEADLINES = (("BEV", "bev_map"), ("3D", "3d_map"))
 
 
@@ -52,34 +52,30 @@ class Runner:
         device = resolve_device(spec.device)
         dataset = build_dataset(spec, self.data_root)
         spec = _identified(replace(spec, device=device.type), dataset)
-        teacher = None
-        if spec.detector.ratio > 1 or spec.method.name != "none":
-            teacher = self._ensure(spec.teacher(), dataset)
-            if spec.method.name != "none":
-                self._ensure(spec.baseline(), dataset)
-        return self._ensure(spec, dataset, force=self.force, teacher=teacher)
+        for earlier in (spec.teacher(), spec.baseline()):
+            if earlier != spec:
+                self._ensure(earlier, dataset)
+        return self._ensure(spec, dataset, force=self.force)
 
     def _check_applicable(self, spec: RunSpec) -> None:
         method = methods.get(spec.method.name)
         taps = build_detector(spec.detector, ("Car",)).taps
         require(method.name, method.needs, spec.detector.name, taps)
 
-    def _ensure(
-        self, spec: RunSpec, dataset: Dataset, force: bool = False, teacher: Record | None = None
-    ) -> Record:
+    def _ensure(self, spec: RunSpec, dataset: Dataset, force: bool = False) -> Record:
         record = None if force else find_record(self.results, spec)
-        if record is not None and self._weights_are_good(spec, dataset):
+        if record is not None and self._weights_are_good(spec):
             self.reporter.say(f"{spec.label}: done before, {self.results / spec.record_path}")
             return record
         if force:
-            (store.run_folder(spec) / "checkpoint.pt").unlink(missing_ok=True)
-        record = self._carry_out(spec, dataset, force)
+            store.forget(spec)
+        record = self._carry_out(spec, dataset)
         path = write_record(self.results, record)
         maps = [f"{name} mAP {record['metrics'][key]:.2f}" for name, key in HEADLINES]
         self.reporter.say(f"{spec.label}: {', '.join(maps)}; {path}")
         return record
 
-    def _weights_are_good(self, spec: RunSpec, dataset: Dataset) -> bool:
+    def _weights_are_good(self, spec: RunSpec) -> bool:
         """Whether a teacher's weights can be used; other runs' weights are not needed again."""
         if spec != spec.teacher():
             return True
@@ -87,23 +83,21 @@ class Runner:
             store.load_trained(spec)
         except DataError as error:
             self.reporter.say(f"warning: {error}; the teacher is trained again")
+            store.forget(spec)
             return False
         return True
 
-    def _carry_out(self, spec: RunSpec, dataset: Dataset, force: bool) -> Record:
+    def _carry_out(self, spec: RunSpec, dataset: Dataset) -> Record:
         device = torch.device(spec.device)
         student, teacher, method = build_networks(spec, dataset, device)
-        folder = store.run_folder(spec)
-        training = Training(spec, dataset, student, teacher, method, device, folder, self.reporter)
-        cost = training.run()
-        store.save_weights(spec, student)
+        cost = self._train(spec, dataset, student, teacher, method, device)
         found = detect(student, dataset, device, self.reporter)
         store.save_detections(spec, dataset, found)
         return {
             "schema": SCHEMA,
             "hash": spec.hash,
             "spec": spec.to_dict(),
-            "teacher": spec.teacher().hash if method.teacher != "none" else None,
+            "teacher": spec.teacher().hash if teacher is not None else None,
             "metrics": score(dataset, found, student.point_range),
             "cost": self._cost(spec, dataset, student, method, device),
             "latency": self._latency(dataset, student, device),
@@ -112,15 +106,25 @@ class Runner:
             "environment": environment(device),
         }
 
+    def _train(self, spec, dataset, student, teacher, method, device) -> dict:
+        """Trains, or takes the weights of a training that ended without a record."""
+        cost = store.load_training(spec, student)
+        if cost is None:
+            folder = store.run_folder(spec)
+            cost = Training(
+                spec, dataset, student, teacher, method, device, folder, self.reporter
+            ).run()
+            store.save_training(spec, student, cost)
+        return cost
+
     def _cost(self, spec, dataset, student, method, device) -> dict:
-        batches = [b.to(device) for b in _validation(dataset, COST_FRAMES)]
+        batches = from_dataset(dataset, COST_FRAMES).batches
         full = build_detector(spec.teacher().detector, dataset.classes).to(device)
-        cost = compression(student, batches, reference=full)
-        return cost | {"method_parameters": parameters(method)}
+        return compression(student, full, batches) | {"method_parameters": parameters(method)}
 
     def _latency(self, dataset, student, device) -> dict:
-        batches = [b.to(device) for b in _validation(dataset, LATENCY_FRAMES)]
-        return measure_latency(student, batches, device, repeats=LATENCY_REPEATS)
+        batches = from_dataset(dataset, LATENCY_FRAMES).batches
+        return measure_latency(student, batches, device, repeats=1, warmup=LATENCY_WARMUP)
 
 
 def build_networks(
@@ -149,10 +153,6 @@ def build_networks(
 
 def _identified(spec: RunSpec, dataset: Dataset) -> RunSpec:
     return replace(spec, dataset=replace(spec.dataset, fingerprint=dataset.fingerprint()))
-
-
-def _validation(dataset: Dataset, count: int):
-    return islice(evaluation_batches(dataset, dataset.ids("val")[:count], 1), count)
 
 
 def _cpu_state(detector: Detector) -> dict[str, torch.Tensor]:

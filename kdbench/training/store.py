@@ -19,7 +19,7 @@ from kdbench.build import build_detector
 from kdbench.dataset import Dataset
 from kdbench.detector import Detections, Detector
 from kdbench.errors import DataError
-from kdbench.files import replacing
+from kdbench.files import replacing, write_text
 from kdbench.home import home
 from kdbench.registry import datasets
 from kdbench.spec import RunSpec
@@ -61,6 +61,29 @@ def load_weights(spec: RunSpec, detector: Detector) -> None:
     except (safetensors.SafetensorError, OSError, RuntimeError) as error:
         first = str(error).splitlines()[0]
         raise DataError(f"{path}: cannot be used as weights ({first})") from None
+
+
+def save_training(spec: RunSpec, detector: Detector, cost: dict) -> None:
+    """Keeps the outcome of a training: what follows can be stopped without losing it."""
+    save_weights(spec, detector)
+    write_text(run_folder(spec) / "training.json", json.dumps(cost))
+    (run_folder(spec) / "checkpoint.pt").unlink(missing_ok=True)
+
+
+def load_training(spec: RunSpec, detector: Detector) -> dict | None:
+    """The cost of a finished training, its weights put into `detector`; None if there is none."""
+    try:
+        cost = json.loads((run_folder(spec) / "training.json").read_text())
+        load_weights(spec, detector)
+    except (OSError, ValueError, DataError):
+        return None
+    return cost
+
+
+def forget(spec: RunSpec) -> None:
+    """Removes what would keep a run from being trained anew."""
+    for name in ("training.json", "checkpoint.pt"):
+        (run_folder(spec) / name).unlink(missing_ok=True)
 
 
 def load_trained(spec: RunSpec) -> Detector:
