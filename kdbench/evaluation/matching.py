@@ -96,15 +96,15 @@ def _closest(first, last, found, overlap, flags, score, threshold, taken):
 
     A counted detection goes before every ignored one; of ignored ones the first is taken.
     """
-    best, best_overlap, best_ignored = -1, 0.0, False
+    best, best_overlap = -1, 0.0
     for p in range(first, last):
         j = found[p]
         if taken[j] or score[j] < threshold:
             continue
-        if flags[j] == COUNTED and (overlap[p] > best_overlap or best_ignored):
-            best, best_overlap, best_ignored = j, overlap[p], False
+        if flags[j] == COUNTED and overlap[p] > best_overlap:
+            best, best_overlap = j, overlap[p]
         elif flags[j] == IGNORED and best < 0:
-            best, best_ignored = j, True
+            best = j
     return best
 
 
