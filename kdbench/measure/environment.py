@@ -18,7 +18,7 @@ def environment(device: torch.device | str) -> dict:
         **code_version(),
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),
         "numpy": np.__version__,
         "cuda": torch.version.cuda,  # None: a torch without CUDA
         "device": device_name(torch.device(device)),
