@@ -16,7 +16,7 @@ from kdbench.datasets.synthetic.shape import Placed, Shape
 # Objects placed for one in KITTI. Some end up hidden and unlabelled, hence more than 1 for all;
 # pedestrians and cyclists are made commoner than there (0.6 and 0.2 a frame), so that their AP
 # can be measured on 150 frames.
-RATE = {"Car": 1.2, "Van": 1.1, "Truck": 1.0, "Pedestrian": 2.2, "Cyclist": 4.5}
+RATE = {"Car": 1.45, "Van": 1.1, "Truck": 1.0, "Pedestrian": 2.2, "Cyclist": 4.5}
 SHAPES = {
     "Car": vehicles.cars,
     "Van": vehicles.vans,
@@ -25,7 +25,8 @@ SHAPES = {
     "Cyclist": people.cyclists,
 }
 FILL = 0.97  # of a labelled box that the shape fills: annotators leave some room
-TRIES = 12
+TRIES = 15
+BEHIND = 0.15  # share of the objects drawn behind the frontage that are kept, in gaps of it
 NEAREST = 3.5  # metres from the sensor to the nearest footprint's middle
 CLEAR = (-2.0, 4.0, -1.1, 1.1)  # the recording car itself: x0, x1, y0, y1
 
@@ -45,8 +46,12 @@ def statistics() -> dict:
     return json.loads(Path(__file__).with_name("statistics.json").read_text())
 
 
-def draw(rng: np.random.Generator, ground: Ground, rows: np.ndarray) -> list[Actor]:
-    """The labelled objects of one frame; vehicles keep to `rows`, lateral offsets in metres."""
+def draw(rng: np.random.Generator, ground: Ground, rows, set_back) -> list[Actor]:
+    """The labelled objects of one frame.
+
+    Vehicles keep to `rows`, lateral offsets from the street's axis in metres; most objects
+    stand before the frontage, which begins `set_back` (right, left) metres beyond the kerbs.
+    """
     actors: list[Actor] = []
     footprints = np.zeros((0, 5))
     for name in SHAPES:
@@ -54,7 +59,8 @@ def draw(rng: np.random.Generator, ground: Ground, rows: np.ndarray) -> list[Act
             for _ in range(TRIES):
                 footprint, height = _footprint(rng, name, ground, rows)
                 grown = footprint + np.array([0, 0, 0.3, 0.25, 0])
-                if not _on_recorder(footprint) and not overlaps(grown, footprints).any():
+                behind = _behind(footprint, ground, set_back) and rng.random() >= BEHIND
+                if not (behind or _on_recorder(footprint) or overlaps(grown, footprints).any()):
                     actors.append(_actor(rng, name, footprint, height, ground))
                     footprints = np.vstack([footprints, footprint])
                     break
@@ -103,6 +109,12 @@ def _in_row(rng, x: float, y: float, yaw: float, ground: Ground, rows) -> tuple[
     return y, yaw - across + rng.normal(0, np.radians(1.5))
 
 
+def _behind(footprint: np.ndarray, ground: Ground, set_back: tuple[float, float]) -> bool:
+    x, y = footprint[:2]
+    own = set_back[0] if y < ground.axis.y(x) else set_back[1]
+    return bool(ground.beside(x, y) > own - footprint[3] / 2)
+
+
 def _on_recorder(footprint: np.ndarray) -> bool:
     x, y, length, width = footprint[:4]
     reach = length / 2
@@ -136,5 +148,5 @@ def _fitting(rng, shapes: tuple[Shape, ...], size: np.ndarray) -> Shape:
 def _tone(rng, name: str) -> float:
     """Reflectance of the paint or cloth: many cars are so dark that returns read 0."""
     if name in ("Pedestrian", "Cyclist"):
-        return float(np.clip(rng.normal(0.45, 0.08), 0.1, 0.7))
-    return float(rng.choice([0.0, 0.04, 0.15, 0.28, 0.36], p=[0.28, 0.24, 0.16, 0.18, 0.14]))
+        return float(np.clip(rng.normal(0.42, 0.08), 0.1, 0.7))
+    return float(np.clip(rng.normal(0.20, 0.14), 0.0, 0.5))

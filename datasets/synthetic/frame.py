@@ -33,7 +33,7 @@ def simulate(seed: int, index: int) -> Scan:
     met = crossings(rays, solids)
     tones = np.array([placed.tone for placed in standing])
     ends = first_ends(rays, met, solids, tones, street.ground, rng)
-    cloud, ray = points(rays, ends, rng.uniform(0.8, 1.15), rng)
+    cloud, ray = points(rays, ends, rng.uniform(0.85, 1.15), rng)
     shown = in_image(cloud, CALIBRATION, IMAGE_SIZE)
     cloud, ray = cloud[shown], ray[shown]
     count = len(street.actors)

@@ -5,8 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from kdbench.datasets.synthetic.materials import INDEX
+from kdbench.datasets.synthetic.sensor import Rays
 
-STEPS = 4  # fixed-point steps of a ray; bumps are shallow, so each gains about a digit
+# Rays meet the ground where it first rises to them, on profiles sampled along every second
+# azimuth; samples lie 1.2 % apart and ground between them is taken as straight.
+PROFILE = np.geomspace(3.0, 110.0, 300)  # metres
+EVERY = 2  # azimuths
 
 
 @dataclass(frozen=True)
@@ -28,9 +32,9 @@ class Axis:
 
 @dataclass(frozen=True)
 class Ground:
-    """z(x, y) in metres: a tilted plane, a bend along x, shallow waves, and kerbs.
+    """z(x, y) in metres: a tilted plane that bends along x, long shallow waves, and kerbs.
 
-    Beyond the kerbs, to both sides of the axis, the ground is `kerb` higher than the road.
+    Beyond the kerbs the ground is `kerb` higher, and past the pavement it rolls and rises.
     """
 
     height: float  # at the origin
@@ -39,15 +43,26 @@ class Ground:
     amplitude: np.ndarray  # (W,) metres
     wave: np.ndarray  # (W, 2) radians a metre
     phase: np.ndarray  # (W,)
+    rough: np.ndarray  # (W,) whether a wave is only there off the road
     axis: Axis
     half_width: tuple[float, float]  # of the road to the right and left of its axis, to the kerb
     kerb: float  # height in metres
     walkway: float  # width of the pavement beyond the kerbs
-    beyond: str  # material beyond the pavement
+    bank: tuple[float, float]  # rise of the land past the pavement, right and left, metres a metre
+    beyond: str  # material past the pavement
 
     def at(self, x, y):
         """Height of the ground at places of any one shape."""
-        return self._road(x, y) + self.kerb * (self.beside(x, y) > 0)
+        beside = self.beside(x, y)
+        off_road = np.clip((beside - self.walkway) / 2, 0, 1)
+        z = self.height + self.slope[0] * x + self.slope[1] * y + self.bend / 2 * x * x
+        z = z + self.kerb * (beside > 0)
+        bank = np.where(y < self.axis.y(x), self.bank[0], self.bank[1])
+        z = z + bank * np.clip(beside - self.walkway, 0, 12)
+        for k in range(len(self.amplitude)):
+            wave = np.sin(self.wave[k, 0] * x + self.wave[k, 1] * y + self.phase[k])
+            z = z + self.amplitude[k] * (wave * off_road if self.rough[k] else wave)
+        return z
 
     def beside(self, x, y):
         """How far places are beyond the nearer kerb, metres; negative on the road."""
@@ -63,68 +78,62 @@ class Ground:
             np.where(beyond < self.walkway, INDEX["pavement"], INDEX[self.beyond]),
         )
 
-    def crossings(self, direction, start, longest: float) -> tuple[np.ndarray, np.ndarray]:
-        """Where rays (R, 3) from (0, 0, start) meet the ground.
+    def crossings(self, rays: Rays) -> tuple[np.ndarray, np.ndarray]:
+        """Where rays first meet the ground.
 
-        Returns the distance (R,) in metres, inf where there is none within `longest`, and the
+        Returns the distance (R,) in metres, inf where there is none within PROFILE, and the
         cosine (R,) of the angle to the normal.
         """
-        # The raised land and the road are one field at two heights. A ray that is over the road
-        # where it meets the upper one goes on to the lower one, or to the kerb on its way.
-        upper = self._meets(direction, start - self.kerb, longest)
-        lower = self._meets(direction, start, longest)
-        beyond_upper, beyond_lower = (
-            self.beside(t * direction[:, 0], t * direction[:, 1]) for t in (upper, lower)
-        )
-        with np.errstate(divide="ignore", invalid="ignore"):
-            share = beyond_upper / (beyond_upper - beyond_lower)
-        face = upper + np.clip(share, 0, 1) * (lower - upper)
-        distance = np.where(beyond_upper > 0, upper, np.where(beyond_lower > 0, face, lower))
-        normal = np.array([-self.slope[0], -self.slope[1], 1.0])
-        cosine = np.abs(direction @ normal) / np.linalg.norm(normal)
-        at_kerb = (beyond_upper <= 0) & (beyond_lower > 0)
-        cosine = np.where(at_kerb, np.maximum(np.abs(direction[:, 1]), 0.1), cosine)
-        return np.where((distance > 0) & (distance < longest), distance, np.inf), cosine
-
-    def _road(self, x, y):
-        plane = self.height + self.slope[0] * x + self.slope[1] * y
-        return plane + self.bend / 2 * x * x + self._waves(x, y)
-
-    def _waves(self, x, y):
-        z = np.zeros(np.shape(x))
-        for amplitude, (u, v), phase in zip(self.amplitude, self.wave, self.phase, strict=True):
-            z += amplitude * np.sin(u * x + v * y + phase)
-        return z
-
-    def _meets(self, direction, start, longest: float) -> np.ndarray:
-        """Distance (R,) to the road's field without kerbs; 2 `longest` stands for none."""
-        fall = self.slope[0] * direction[:, 0] + self.slope[1] * direction[:, 1] - direction[:, 2]
-        drop = start - self.height
-        with np.errstate(divide="ignore", invalid="ignore"):
-            distance = np.where(fall > 0, np.minimum(drop / fall, 2 * longest), 2 * longest)
-        near = np.flatnonzero(distance < 1.5 * longest)
-        way, drop, fall = direction[near], drop[near], fall[near]
-        flat = distance[near]
-        for _ in range(STEPS):
-            x, y = flat * way[:, 0], flat * way[:, 1]
-            flat = np.clip(
-                (drop - self.bend / 2 * x * x - self._waves(x, y)) / fall, 0, 2 * longest
+        flat = np.hypot(rays.direction[:, 0], rays.direction[:, 1])
+        climb = (rays.direction[:, 2] / flat).reshape(len(rays.start), -1)
+        across, steepness = np.empty_like(climb), np.empty_like(climb)
+        azimuth = rays.azimuth[::EVERY, None].astype(np.float32)
+        reach = PROFILE.astype(np.float32)
+        heights = self.at(np.cos(azimuth) * reach, np.sin(azimuth) * reach)
+        slopes = np.diff(heights, axis=1) / np.diff(PROFILE)
+        for start in np.unique(rays.start):
+            beams = rays.start == start
+            across[beams], steepness[beams] = _first_rise(
+                (heights - start) / PROFILE, slopes, climb[beams]
             )
-        distance[near] = flat
-        return distance
+        cosine = np.abs(climb - steepness) / np.sqrt((1 + steepness**2) * (1 + climb**2))
+        return across.ravel() / flat, cosine.ravel()
+
+
+def _first_rise(angles, slopes, climb) -> tuple[np.ndarray, np.ndarray]:
+    """Where profiles first rise to the rays' slope, and how steep the ground is there.
+
+    `angles` (C, S) is the slope of the line of sight to each sample, `climb` (B, A) that of each
+    ray; column c serves rays EVERY c and on.
+    """
+    columns, samples = angles.shape
+    horizon = np.maximum.accumulate(angles, axis=1)
+    # One sorted search for all columns: each is lifted above the one before.
+    lift = 10.0 * np.arange(columns)
+    column = np.arange(climb.shape[1]) // EVERY
+    found = np.searchsorted((horizon + lift[:, None]).ravel(), climb + lift[column])
+    sample = found - column * samples
+    missed = sample >= samples
+    sample = np.clip(sample, 1, samples - 1)
+    below, above = angles[column, sample - 1], angles[column, sample]
+    share = np.clip((climb - below) / np.maximum(above - below, 1e-9), 0, 1)
+    reach = PROFILE[sample - 1] + share * (PROFILE[sample] - PROFILE[sample - 1])
+    return np.where(missed, np.inf, reach), slopes[column, sample - 1]
 
 
 def rolling(rng: np.random.Generator, **street) -> Ground:
     """A ground drawn anew: tilts as measured on KITTI's roads, bumps of centimetres."""
-    waves = 3
-    length = rng.uniform(15, 50, waves)
-    heading = rng.uniform(0, np.pi, waves)
+    rough = np.array([False, False, False, True, True])
+    length = np.where(rough, rng.uniform(3.5, 9, 5), rng.uniform(15, 50, 5))
+    heading = rng.uniform(0, np.pi, 5)
     return Ground(
         height=-1.72 + rng.normal(0, 0.03),
         slope=rng.normal([0.008, -0.006], [0.006, 0.014]),
         bend=rng.normal(0, 2.5e-4),
-        amplitude=rng.uniform(0.0, 0.0010, waves) * length,
+        amplitude=length * np.where(rough, rng.uniform(0, 0.007, 5), rng.uniform(0, 0.001, 5)),
         wave=(2 * np.pi / length)[:, None] * np.stack([np.cos(heading), np.sin(heading)], axis=1),
-        phase=rng.uniform(0, 2 * np.pi, waves),
+        phase=rng.uniform(0, 2 * np.pi, 5),
+        rough=rough,
+        bank=tuple(np.clip(rng.normal(0.01, 0.04, 2), -0.05, 0.12)),
         **street,
     )

@@ -9,7 +9,7 @@ from kdbench.geometry.boxes import boxes_lidar_to_camera, corners, wrap_angle
 from kdbench.kitti_labels import KittiObjects, empty, from_table
 
 FEWEST_POINTS = 5  # an object with fewer returns becomes a DontCare area
-OCCLUSION_LEVELS = (0.15, 0.5, 0.85)  # hidden share from which an object is level 1, 2, 3
+OCCLUSION_LEVELS = (0.06, 0.55, 0.9)  # hidden share from which an object is level 1, 2, 3
 MOST_TRUNCATED = 0.95  # objects farther out of the image are dropped
 NEAR = 0.1  # metres; boxes are cut at this depth before they are projected
 _EDGES = np.array([(0, 1), (1, 2), (2, 3), (3, 0), (4, 5), (5, 6), (6, 7), (7, 4),

@@ -7,13 +7,18 @@ import numpy as np
 from kdbench.datasets.synthetic import materials
 from kdbench.datasets.synthetic.ground import Ground
 from kdbench.datasets.synthetic.raycast import Crossings
-from kdbench.datasets.synthetic.sensor import LONGEST, RANGE_NOISE, Rays
+from kdbench.datasets.synthetic.sensor import LONGEST, NEAREST, RANGE_NOISE, Rays
 
 GROUND = -1  # owner of a ray that ends on the ground
 NOTHING = -2  # owner of a ray that ends nowhere
-HALF_SIGNAL = 0.0035  # signal at which a surface reads half its reflectance
-LOST_SIGNAL = 0.0007  # signal at which 63 % of the rays come back
-ROUGHNESS = {"asphalt": 0.005, "pavement": 0.008, "grass": 0.035}  # metres
+# The reading falls with range and on grazed surfaces, and below a threshold it is 0: on KITTI a
+# fifth of what stands 35 m away reads 0, and four fifths at 60 m.
+FULL_RANGE = 15.0  # metres up to which the reading holds
+FALL = 0.009  # of the reading for each metre beyond
+GRAZING = 0.006  # of the reading, over the cosine
+THRESHOLD = 0.08
+FAINTEST = 0.008  # power that even a black surface sends back
+NOISE_POWER = 4e-6  # power over squared metres at which 63 % of the rays come back
 
 
 @dataclass(frozen=True)
@@ -40,8 +45,7 @@ def first_ends(rays: Rays, met: Crossings, solids, tones, ground: Ground, rng) -
     stops &= enter < 1.5 * LONGEST
     kept = np.flatnonzero(stops)
     ray, at = met.ray[kept], enter[kept]
-    start = np.repeat(rays.start, len(rays.azimuth))
-    floor, floor_cosine = ground.crossings(rays.direction, start, 1.5 * LONGEST)
+    floor, floor_cosine = ground.crossings(rays)
     distance = floor.copy()
     np.minimum.at(distance, ray, at)
     won = kept[at == distance[ray]]
@@ -62,30 +66,34 @@ def first_ends(rays: Rays, met: Crossings, solids, tones, ground: Ground, rng) -
     return ends
 
 
-def points(rays: Rays, ends: Ends, wetness: float, rng) -> tuple[np.ndarray, np.ndarray]:
+def points(rays: Rays, ends: Ends, brightness: float, rng) -> tuple[np.ndarray, np.ndarray]:
     """The returns (n, 4) float32 (x, y, z, reflectance) and the rays (n,) they belong to.
 
-    `wetness` scales how much the road reflects in this frame.
+    `brightness` scales how much the ground reflects in this frame.
     """
-    count = len(rays)
-    reflectance = materials.REFLECTANCE[ends.material]
-    reflectance = np.where(materials.TONED[ends.material], ends.tone, reflectance)
-    reflectance = np.where(ends.owner == GROUND, reflectance * wetness, reflectance)
-    distance = np.where(np.isfinite(ends.distance), ends.distance, LONGEST)
-    strength = np.maximum(ends.cosine, 0.01) / (distance / 10) ** 2
-    seen = rng.random(count) < 1 - np.exp(-strength * (0.06 + reflectance) / LOST_SIGNAL / 0.3)
-    seen &= rng.random(count) >= materials.LOST[ends.material]
-    noisy = distance + rng.normal(0, RANGE_NOISE, count)
-    for name, rough in ROUGHNESS.items():
-        here = (ends.material == materials.INDEX[name]) & (ends.owner == GROUND)
-        noisy[here] += rng.normal(0, rough, int(here.sum())) / np.maximum(ends.cosine[here], 0.3)
-    seen &= np.isfinite(ends.distance) & (noisy < LONGEST) & (noisy > 2)
+    ray = np.flatnonzero(np.isfinite(ends.distance))
+    material, cosine = ends.material[ray], np.maximum(ends.cosine[ray], 0.01)
+    distance, on_ground = ends.distance[ray], ends.owner[ray] == GROUND
+    reflectance = np.where(
+        materials.TONED[material], ends.tone[ray], materials.REFLECTANCE[material]
+    ) * np.where(on_ground, brightness, 1.0)
 
-    gain = np.repeat(rays.gain, len(rays.azimuth))
-    read = reflectance * strength / (strength + HALF_SIGNAL) * gain
-    read += rng.normal(0, 1, count) * materials.SPREAD[ends.material] * (read > 0.02)
-    read = np.clip(np.round(read, 2), 0, 0.99)
-    ray = np.flatnonzero(seen)
-    xyz = noisy[ray, None] * rays.direction[ray]
+    gloss = materials.GLOSS[material]
+    power = (FAINTEST + reflectance) * cosine ** (1 + gloss) / distance**2
+    seen = rng.random(len(ray)) < 1 - np.exp(-power / NOISE_POWER)
+    seen &= rng.random(len(ray)) >= materials.LOST[material]
+    rough = np.where(on_ground, materials.ROUGHNESS[material], 0) / np.maximum(cosine, 0.3)
+    noise = np.hypot(RANGE_NOISE, rough)
+    noisy = distance + noise * rng.normal(0, 1, len(ray))
+    seen &= (noisy < LONGEST) & (noisy > NEAREST)
+
+    read = reflectance * np.repeat(rays.gain, len(rays.azimuth))[ray]
+    read *= 1 - gloss * 0.8 * (1 - cosine)
+    read -= FALL * np.maximum(distance - FULL_RANGE, 0) + GRAZING / np.maximum(cosine, 0.03)
+    read += rng.normal(0, 1, len(ray)) * materials.SPREAD[material]
+    read = np.where(read < THRESHOLD, 0, np.minimum(np.round(read, 2), 0.99))
+
+    ray, noisy, read = ray[seen], noisy[seen], read[seen]
+    xyz = noisy[:, None] * rays.direction[ray]
     xyz[:, 2] += np.repeat(rays.start, len(rays.azimuth))[ray]
-    return np.column_stack([np.round(xyz, 3), read[ray]]).astype(np.float32), ray
+    return np.column_stack([np.round(xyz, 3), read]).astype(np.float32), ray

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 LONGEST = 80.0  # metres; returns from farther away are not kept
+NEAREST = 2.0  # metres
 RANGE_NOISE = 0.02  # metres, standard deviation of one return
 
 # An HDL-64E: two blocks of 32 lasers, the upper one nominally from +2 to -8.33 degrees in steps
@@ -30,7 +31,7 @@ GAIN = np.clip(_unit.normal(1.03, 0.06, 64), 0.85, 1.2)
 GAIN[[3, 4, 21, 29, 35, 36, 40, 42]] = 0.75, 0.75, 0.65, 0.75, 0.6, 0.3, 0.8, 0.4  # weak ones
 
 STEP = np.radians(0.18)  # between two shots of a laser at 10 turns a second
-HALF_STEP_EVERY = 18  # shots; the turn's clock and the packets' do not divide
+HALF_STEP_EVERY = 9  # shots; the turn's clock and the packets' do not divide
 HALF_VIEW = np.radians(42.0)  # a little more than the camera sees
 LOWEST_SEEN = np.radians(-15.9)  # beams below this end under the camera's image
 

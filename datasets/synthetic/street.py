@@ -38,7 +38,7 @@ STYLES = (
 )
 PARKING = 2.1  # metres, width of a parking lane
 FARTHEST = 78.0  # metres along the street
-SPARED = 0.85  # share of labelled objects that a frontage must not stand before
+SPARED = 0.4  # share of labelled objects that a frontage must not stand before
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,9 @@ def lay_out(rng: np.random.Generator) -> Street:
     """A street drawn anew."""
     style = STYLES[rng.choice(len(STYLES), p=[s.share for s in STYLES])]
     ground, rows = _road(rng, style)
-    present = actors.draw(rng, ground, rows)
-    builder = _Scenery(rng, style, ground, present)
+    set_back = ground.walkway + rng.uniform(*style.set_back, 2)  # right, left
+    present = actors.draw(rng, ground, rows, set_back)
+    builder = _Scenery(rng, style, ground, present, set_back)
     builder.line()
     return Street(ground, present, builder.placed)
 
@@ -80,8 +81,8 @@ def _road(rng: np.random.Generator, style: Style) -> tuple[Ground, np.ndarray]:
 class _Scenery:
     """Puts unlabelled things where there is room for them."""
 
-    def __init__(self, rng: np.random.Generator, style: Style, ground: Ground, present):
-        self.rng, self.style, self.ground = rng, style, ground
+    def __init__(self, rng: np.random.Generator, style: Style, ground: Ground, present, set_back):
+        self.rng, self.style, self.ground, self.set_back = rng, style, ground, set_back
         self.placed: list[Placed] = []
         boxes = np.array([a.box[[0, 1, 3, 4, 6]] for a in present]).reshape(-1, 5)
         self.taken = boxes + np.array([0, 0, 0.4, 0.4, 0])
@@ -103,10 +104,10 @@ class _Scenery:
         x = self.rng.uniform(-4, 4)
         names = list(self.style.frontage)
         weights = np.array(list(self.style.frontage.values()), float)
-        base = self.rng.uniform(*self.style.set_back)
+        base = self.set_back[0 if side < 0 else 1]
         while x < FARTHEST:
             length = self.rng.uniform(8, 20)
-            aside = self.ground.walkway + max(0.3, base + self.rng.normal(0, 1))
+            aside = max(self.ground.walkway + 0.2, base + self.rng.normal(0, 0.7))
             kind = names[self.rng.choice(len(names), p=weights / weights.sum())]
             if kind != "gap":
                 self._block(kind, side, x + length / 2, aside, length)
@@ -190,7 +191,7 @@ class _Scenery:
         if overlaps(footprint, self.taken).any() or self._hides(footprint):
             return
         x, y = footprint[:2]
-        tone = float(np.clip(self.rng.normal(0.34, 0.10), 0.03, 0.7))
+        tone = float(np.clip(self.rng.normal(0.38, 0.07), 0.1, 0.7))
         z = float(self.ground.at(x, y)) - 0.05
         self.placed.append(Placed(shape, (x, y, z), yaw, tuple(scale), tone))
 
