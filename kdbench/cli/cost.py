@@ -10,9 +10,8 @@ from kdbench.cli.measured import (
     detector_spec,
     input_frames,
     input_options,
-    open_dataset,
+    named_dataset,
     print_table,
-    run_spec,
 )
 from kdbench.cli.output import json_option, write_json
 from kdbench.dataset import Dataset
@@ -23,7 +22,7 @@ from kdbench.spec import parse_overrides
 @click.command()
 @detector_options
 @input_options
-@click.option("--frames", type=int, help="Frames to average over  [1 generated, 10 of a data set]")
+@click.option("--frames", type=int, help="Frames to average over  [1 generated, 5 of a data set]")
 @json_option
 def cost(detector, ratio, profile, assignments, dataset, data_root, frames, json_file) -> None:
     """Parameters, MACs, activations and file size of a detector; nothing is trained.
@@ -33,14 +32,12 @@ def cost(detector, ratio, profile, assignments, dataset, data_root, frames, json
     """
     overrides = parse_overrides(assignments)
     spec = detector_spec(detector, ratio, profile, overrides)
-    data = None
-    if dataset:
-        data = open_dataset(run_spec(spec, dataset, profile, overrides), data_root)
+    data = named_dataset(dataset, data_root, spec, profile, overrides)
     classes = (data or Dataset).classes
     network = build_detector(spec, classes)
     full = network if spec.ratio == 1 else build_detector(replace(spec, ratio=1.0), classes)
     if frames is None:
-        frames = 10 if data else 1
+        frames = 5 if data else 1
     inputs = input_frames(data, network.point_range, frames)
     result = {
         "detector": spec.name,

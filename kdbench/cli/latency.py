@@ -15,9 +15,9 @@ from kdbench.cli.measured import (
     detector_spec,
     input_frames,
     input_options,
+    named_dataset,
     open_dataset,
     print_table,
-    run_spec,
 )
 from kdbench.cli.output import console, json_option, write_json
 from kdbench.dataset import Dataset
@@ -96,9 +96,7 @@ class Subject:
 def _random(name, ratio, profile, overrides, dataset, data_root, frames) -> Subject:
     """A new network, and frames of a data set or generated ones."""
     spec = detector_spec(name, ratio, profile, overrides)
-    data = None
-    if dataset:
-        data = open_dataset(run_spec(spec, dataset, profile, overrides), data_root)
+    data = named_dataset(dataset, data_root, spec, profile, overrides)
     network = build_detector(spec, (data or Dataset).classes)
     label = f"{spec.name} at ratio {spec.ratio:g}, {profile or 'published'} options"
     return Subject(label, "random", network, input_frames(data, network.point_range, frames))

@@ -72,12 +72,22 @@ def detector_spec(
     return DetectorSpec(name, ratio, complete(f"detector {name!r}", plugin, options))
 
 
-def run_spec(detector: DetectorSpec, dataset: str, profile: str | None, overrides: dict) -> RunSpec:
-    """A run on `dataset` with that network."""
+def named_dataset(
+    dataset: str | None,
+    data_root: str | None,
+    detector: DetectorSpec,
+    profile: str | None,
+    overrides: dict,
+) -> Dataset | None:
+    """The data set asked for, cropped to what the detector sees; None when none was."""
+    if dataset is None:
+        if data_root or any(key.startswith("dataset.") for key in overrides):
+            raise UsageError("--data-root and --set dataset.<name> need --dataset NAME")
+        return None
     for_data = {k: v for k, v in overrides.items() if k.startswith("dataset.")}
     names = {"profile": profile} if profile else {}
     spec = build_spec(dataset=dataset, detector=detector.name, overrides=for_data, **names)
-    return replace(spec, detector=detector)
+    return open_dataset(replace(spec, detector=detector), data_root)
 
 
 def open_dataset(spec: RunSpec, data_root: str | None) -> Dataset:

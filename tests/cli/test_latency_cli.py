@@ -1,0 +1,101 @@
+"""`kdbench latency`: what is measured and said; the figures themselves are not tested."""
+
+import json
+from dataclasses import asdict
+
+import pytest
+import torch
+
+from kdbench.build import build_detector
+from kdbench.cli import main
+from kdbench.dataset import Dataset
+from kdbench.measure import inputs
+from kdbench.spec import build_spec
+
+FEW = ["--frames", "2", "--repeats", "2", "--warmup", "0", "--device", "cpu"]
+
+
+def run(*arguments):
+    with pytest.raises(SystemExit) as stop:
+        main(["latency", *arguments])
+    return stop.value.code
+
+
+def fails(capsys, *arguments):
+    assert run(*arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("error: ") and err.count("\n") == 1
+    return err
+
+
+@pytest.fixture
+def record(tmp_path, monkeypatch):
+    """The record of a run, its weights, and a data set of two frames."""
+
+    class Two:
+        name, classes = "synthetic", Dataset.classes
+
+        def ids(self, split):
+            return ["0", "1"]
+
+        def frame(self, frame_id):
+            return int(frame_id)
+
+    spec = build_spec(profile="tiny", ratio=16.0)
+    clouds = inputs.generated(spec.detector.options["point_range"], 2, points=99).batches
+    network = build_detector(spec.detector, Dataset.classes)
+    torch.nn.init.constant_(network.head.cls.bias, 2.0)  # finds something
+    monkeypatch.setattr("kdbench.training.data.build_dataset", lambda spec, root: Two())
+    monkeypatch.setattr("kdbench.training.store.load_trained", lambda spec: network)
+    monkeypatch.setattr(inputs, "collate", lambda frames: clouds[frames[0]])
+    path = tmp_path / "record.json"
+    path.write_text(json.dumps({"spec": asdict(spec)}))
+    return str(path)
+
+
+def test_random_weights(capsys):
+    threads = torch.get_num_threads()
+    assert run("--profile", "tiny", "--ratio", "16", *FEW, "--threads", "1", "--json", "-") == 0
+    out, err = capsys.readouterr()
+    found = json.loads(out)
+    assert list(found) == ["detector", "weights", "input", "environment", "latency_ms"]
+    assert found["detector"] == "pointpillars at ratio 16, tiny options"
+    assert found["weights"] == "random"
+    assert found["input"] == "2 generated cloud(s) of 18,000 points"
+    assert found["environment"]["threads"] == 1
+    assert len(found["latency_ms"]["samples"]) == 4
+    assert "random weights find an unrealistic number of boxes" in err
+    assert torch.get_num_threads() == threads
+
+
+def test_table(capsys):
+    assert run("--profile", "tiny", "--ratio", "16", *FEW) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("pointpillars at ratio 16, tiny options, random weights\n")
+    for word in ("p50", "p90", "p99", "mean", "voxelise", "network", "postprocess", "4 samples"):
+        assert word in out
+
+
+def test_a_trained_run_brings_its_weights_and_data(capsys, record):
+    assert run("--run", record, *FEW, "--json", "-") == 0
+    out, err = capsys.readouterr()
+    found = json.loads(out)
+    assert found["detector"] == "none pointpillars-x16 seed 0"
+    assert found["weights"] == "trained"
+    assert found["input"] == "2 val frame(s) of synthetic"
+    assert found["latency_ms"]["detections"] > 0
+    assert "random" not in err
+
+
+def test_mistakes_are_one_line(capsys, record, tmp_path, monkeypatch):
+    assert "leave out --detector" in fails(capsys, "--run", record, "--ratio", "4")
+    assert "cannot be read" in fails(capsys, "--run", str(tmp_path / "absent.json"))
+    (tmp_path / "other.json").write_text("[1]")
+    assert "not the record of a run" in fails(capsys, "--run", str(tmp_path / "other.json"))
+    (tmp_path / "broken.json").write_text("{")
+    assert "not the record of a run" in fails(capsys, "--run", str(tmp_path / "broken.json"))
+    assert "unknown device 'tpu'" in fails(capsys, "--device", "tpu")
+    assert "repeats must be" in fails(capsys, "--profile", "tiny", "--repeats", "0")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert "torch sees no CUDA device" in fails(capsys, "--device", "cuda")
