@@ -159,8 +159,7 @@ def test_file_size_is_that_of_the_written_file(tmp_path):
 
 
 def test_ratios_are_to_the_full_network():
-    student, full = pointpillars(4, SMALL), pointpillars(1, SMALL)
-    batches = generated(SMALL["point_range"], 2, points=500).batches
+    student, full, batches = Toy(ratio=4.0), Toy(), toy_batches(20, 40)
     small, whole = network_size(student, batches), network_size(full, batches)
     found = compression(student, full, iter(batches))
     ratio = found.pop("ratio")
@@ -172,8 +171,8 @@ def test_ratios_are_to_the_full_network():
 
 
 def test_the_full_network_has_ratio_one():
-    full = pointpillars(1, SMALL)
-    ratio = compression(full, full, generated(SMALL["point_range"], 1, points=50).batches)["ratio"]
+    full = Toy()
+    ratio = compression(full, full, toy_batches(20))["ratio"]
     assert set(ratio.values()) == {1.0}
 
 
