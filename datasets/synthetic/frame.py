@@ -9,7 +9,7 @@ from kdbench.datasets.synthetic import sensor
 from kdbench.datasets.synthetic.camera import CALIBRATION, IMAGE_SIZE
 from kdbench.datasets.synthetic.labels import hidden_shares, label
 from kdbench.datasets.synthetic.raycast import crossings
-from kdbench.datasets.synthetic.returns import first_ends, points
+from kdbench.datasets.synthetic.returns import first_ends, points, spread_beams
 from kdbench.datasets.synthetic.shape import place
 from kdbench.datasets.synthetic.street import lay_out
 from kdbench.kitti_labels import KittiObjects
@@ -33,6 +33,7 @@ def simulate(seed: int, index: int) -> Scan:
     met = crossings(rays, solids)
     tones = np.array([placed.tone for placed in standing])
     ends = first_ends(rays, met, solids, tones, street.ground, rng)
+    ends = spread_beams(rays, ends, rng)
     cloud, ray = points(rays, ends, rng.uniform(0.85, 1.15), rng)
     shown = in_image(cloud, CALIBRATION, IMAGE_SIZE)
     cloud, ray = cloud[shown], ray[shown]

@@ -134,6 +134,6 @@ def rolling(rng: np.random.Generator, **street) -> Ground:
         wave=(2 * np.pi / length)[:, None] * np.stack([np.cos(heading), np.sin(heading)], axis=1),
         phase=rng.uniform(0, 2 * np.pi, 5),
         rough=rough,
-        bank=tuple(np.clip(rng.normal(0.01, 0.04, 2), -0.05, 0.12)),
+        bank=tuple(np.clip(rng.normal(0.005, 0.03, 2), -0.05, 0.10)),
         **street,
     )

@@ -19,16 +19,16 @@ class Material:
 
 
 MATERIALS = {
-    "asphalt": Material(0.31, 0.05, rough=0.005),
+    "asphalt": Material(0.325, 0.04, rough=0.005),
     "pavement": Material(0.34, 0.06, rough=0.008),
     "grass": Material(0.38, 0.09, rough=0.035),
     "paint": Material(spread=0.13, lost=0.04, toned=True, gloss=1.0),
-    "glass": Material(0.0, 0.06, passing=0.45, lost=0.32, gloss=1.0),
+    "glass": Material(0.0, 0.06, passing=0.24, lost=0.64, gloss=1.0),
     "rubber": Material(0.06, 0.08, lost=0.10),
     "arch": Material(0.0, 0.05, lost=0.55),
-    "interior": Material(0.02, 0.09, lost=0.25),
+    "interior": Material(0.02, 0.09, lost=0.45),
     "retroreflector": Material(1.0, 0.10),
-    "lamp": Material(0.45, 0.25),
+    "lamp": Material(0.50, 0.30),
     "cloth": Material(spread=0.10, toned=True),
     "skin": Material(0.40, 0.10, lost=0.05),
     "hair": Material(0.20, 0.15, lost=0.10),

@@ -17,6 +17,8 @@ FULL_RANGE = 15.0  # metres up to which the reading holds
 FALL = 0.009  # of the reading for each metre beyond
 GRAZING = 0.006  # of the reading, over the cosine
 THRESHOLD = 0.08
+EDGE = 0.15  # metres between neighbouring rays' ends that make an edge
+TOUCHING = 0.35  # share of the beams past an edge that touch what is before it
 FAINTEST = 0.008  # power that even a black surface sends back
 NOISE_POWER = 4e-6  # power over squared metres at which 63 % of the rays come back
 
@@ -64,6 +66,21 @@ def first_ends(rays: Rays, met: Crossings, solids, tones, ground: Ground, rng) -
     ends.owner[ray] = solids.object[met.part[won]]
     ends.tone[ray] = tones[ends.owner[ray]]
     return ends
+
+
+def spread_beams(rays: Rays, ends: Ends, rng) -> Ends:
+    """The ends once more, for beams that are a few centimetres wide.
+
+    Past an edge some beams still touch the nearer thing that their neighbour in azimuth ends at,
+    and return from there.
+    """
+    shape = (len(rays.start), len(rays.azimuth))
+    own = np.arange(len(rays)).reshape(shape)
+    beside = np.where(rng.random(shape) < 0.5, np.roll(own, 1, axis=1), np.roll(own, -1, axis=1))
+    beside[:, [0, -1]] = own[:, [0, -1]]  # the first and the last shot are no neighbours
+    nearer = ends.distance[beside] < ends.distance[own] - EDGE
+    taken = np.where(nearer & (rng.random(shape) < TOUCHING), beside, own).ravel()
+    return Ends(*(getattr(ends, name)[taken] for name in Ends.__dataclass_fields__))
 
 
 def points(rays: Rays, ends: Ends, brightness: float, rng) -> tuple[np.ndarray, np.ndarray]:

@@ -70,7 +70,7 @@ def _road(rng: np.random.Generator, style: Style) -> tuple[Ground, np.ndarray]:
         rng,
         axis=axis,
         half_width=(half + PARKING * parking[0], half + PARKING * parking[1]),
-        kerb=rng.choice([0.0, 0.06, 0.12, 0.15]),
+        kerb=rng.choice([0.0, 0.04, 0.10, 0.13]),
         walkway=rng.uniform(1.2, 3.0),
         beyond=style.beyond,
     )

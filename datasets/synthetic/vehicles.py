@@ -75,7 +75,7 @@ def _plan(front, half, nose_back, nose_in, tail_back, tail_in) -> list[tuple[flo
 
 def _cabin(b: Body) -> list[Shape]:
     """Panes all round, the roof's skin over them, and the pillars that carry it."""
-    half, foot, shoulder = b.width / 2 - 0.06, b.belt - 0.02, b.height - 0.09
+    half, foot, shoulder = b.width / 2 - 0.06, b.belt - 0.02, b.height - 0.07
     lean = 0.17  # how far the sides lean in towards the roof
     (x0, x1), (x3, x2) = b.windscreen, b.rear_window
     front = [(-half, foot), (-half + lean, b.height), (half - lean, b.height), (half, foot)]
@@ -135,10 +135,12 @@ def _reflectors(b: Body) -> list[Shape]:
     """Number plates and rear lamps, which throw the beam straight back."""
     front = b.length / 2
     parts = [
-        box("retroreflector", (-front - 0.01, -0.26, 0.48), (-front + 0.05, 0.26, 0.60)),
-        box("retroreflector", (front - 0.06, -0.26, 0.40), (front + 0.01, 0.26, 0.52)),
+        box("retroreflector", (-front - 0.01, -0.28, 0.47), (-front + 0.05, 0.28, 0.62)),
+        box("retroreflector", (front - 0.06, -0.28, 0.39), (front + 0.01, 0.28, 0.54)),
     ]
     for side in (1, -1):
+        low, high = sorted((side * (b.width / 2 - 0.42), side * (b.width / 2 - 0.20)))
+        parts.append(box("lamp", (front - 0.3, low, 0.52), (front - 0.05, high, 0.68)))
         low, high = sorted((side * (b.width / 2 - 0.34), side * (b.width / 2 - 0.12)))
         near, far = (-front - 0.008, low, b.boot - 0.28), (-front + 0.05, high, b.boot - 0.12)
         parts.append(box("lamp", near, far))
