@@ -23,6 +23,7 @@ from kdbench.cli.output import console, json_option, write_json
 from kdbench.dataset import Dataset
 from kdbench.detector import Detector
 from kdbench.errors import UsageError
+from kdbench.measure.contention import DISTURBED
 from kdbench.measure.device import resolve_device
 from kdbench.measure.environment import environment
 from kdbench.measure.inputs import Inputs
@@ -79,8 +80,19 @@ def latency(
     write_json(result, json_file)
     if json_file != "-":
         _show(result)
+    _caution(subject, measured["contention"])
+
+
+def _caution(subject: "Subject", others: float | None) -> None:
+    """Says what makes these figures less than they seem."""
     if subject.weights == "random":
         console.print(RANDOM_NOTE, soft_wrap=True)
+    if others is not None and others > DISTURBED:
+        console.print(
+            f"note: other programs used {others:g} cores meanwhile, so these latencies are not to "
+            "be trusted; measure on an idle machine",
+            soft_wrap=True,
+        )
 
 
 @dataclass(frozen=True)

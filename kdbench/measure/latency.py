@@ -13,6 +13,7 @@ import torch
 from kdbench.dataset import Batch
 from kdbench.detector import Detector
 from kdbench.errors import UsageError
+from kdbench.measure.contention import Contention
 from kdbench.measure.evaluating import evaluating
 
 STAGES = ("voxelise", "network", "postprocess")  # Detector.prepare, forward and predict
@@ -30,7 +31,8 @@ def measure_latency(
 
     Returns, in milliseconds: `mean`, `p50`, `p90`, `p99`, `stages` (p50 of `voxelise`, `network`
     and `postprocess`) and `samples` (raw, frame by frame, pass after pass); besides `count` of
-    samples, `frames`, `repeats`, `warmup`, and `detections`, the mean number of boxes a frame.
+    samples, `frames`, `repeats`, `warmup`, `detections`, the mean number of boxes a frame, and
+    `contention`, the cores that other programs used meanwhile (see `contention.py`).
     Raises UsageError for no batches, or one of several frames.
     """
     _check(batches, repeats, warmup)
@@ -39,7 +41,9 @@ def measure_latency(
     with evaluating(detector), torch.inference_mode():
         for i in range(warmup):
             _time_frame(detector, batches[i % len(batches)], device)
+        contention = Contention()
         timed = [_time_frame(detector, batch, device) for _ in range(repeats) for batch in batches]
+        others = contention.cores()
     stages = np.array([times for times, _ in timed])  # (samples, stages)
     samples = stages.sum(axis=1)
     return {
@@ -50,6 +54,7 @@ def measure_latency(
         "repeats": repeats,
         "warmup": warmup,
         "detections": float(np.mean([boxes for _, boxes in timed])),
+        "contention": others,
         "samples": samples.tolist(),
     }
 

@@ -88,6 +88,13 @@ def test_a_trained_run_brings_its_weights_and_data(capsys, record):
     assert "random" not in err
 
 
+@pytest.mark.parametrize(("cores", "noted"), [(1.5, True), (0.1, False), (None, False)])
+def test_a_disturbed_measurement_is_noted(capsys, record, monkeypatch, cores, noted):
+    monkeypatch.setattr("kdbench.measure.latency.Contention.cores", lambda self: cores)
+    assert run("--run", record, *FEW) == 0
+    assert ("other programs used" in capsys.readouterr().err) is noted
+
+
 def test_mistakes_are_one_line(capsys, record, tmp_path, monkeypatch):
     assert "leave out --detector" in fails(capsys, "--run", record, "--ratio", "4")
     assert "cannot be read" in fails(capsys, "--run", str(tmp_path / "absent.json"))

@@ -41,7 +41,7 @@ def test_result_is_plain_and_complete(detector):
     found = measure_latency(detector, batches(3), CPU, repeats=2, warmup=1)
     assert list(found) == [
         "mean", "p50", "p90", "p99", "stages", "count", "frames", "repeats", "warmup",
-        "detections", "samples",
+        "detections", "contention", "samples",
     ]  # fmt: skip
     assert list(found["stages"]) == ["voxelise", "network", "postprocess"]
     assert json.loads(json.dumps(found)) == found
