@@ -8,6 +8,7 @@ Deviation: pillars are dynamic. There is no cap of 32 points a pillar or of 12,0
 the rows depend on the cloud alone, and batch statistics see points, not padding.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -18,6 +19,7 @@ from kdbench.detector import Detections, Detector
 from kdbench.detectors.layers.anchor_head import AnchorHead
 from kdbench.detectors.layers.bev_backbone import BevBackbone, UpsamplingNeck
 from kdbench.detectors.layers.pillar_encoder import PillarEncoder, decorate
+from kdbench.errors import UsageError
 from kdbench.ops.scatter import rows_to_map
 from kdbench.ops.voxelise import Grid, Pillars, pillarise
 from kdbench.taps import Kind, Rows, Taps, TapSpec
@@ -60,6 +62,7 @@ class PointPillars(Detector):
     ):
         super().__init__(classes, ratio)
         self.grid = Grid(tuple(point_range), (pillar_size, pillar_size))
+        _check_grid(self.grid)
         self.filter = (score_threshold, nms_threshold, nms_before, nms_after)
         widths = [self.width(w) for w in WIDTHS]
         neck_widths = [self.width(w) for w in NECK_WIDTHS]
@@ -110,6 +113,19 @@ class PointPillars(Detector):
 
     def predict(self, taps: Taps) -> list[Detections]:
         return self.head.predict(_head_outputs(taps), *self.filter)
+
+
+def _check_grid(grid: Grid) -> None:
+    """The stages halve the map three times; each must come out even."""
+    factor = math.prod(STRIDES)
+    exact = [
+        (grid.point_range[i + 3] - grid.point_range[i]) / grid.cell[i] / factor for i in (0, 1)
+    ]
+    if any(abs(n - round(n)) > 1e-4 or round(n) < 1 for n in exact):
+        raise UsageError(
+            f"pointpillars: the grid of {exact[0] * factor:g} x {exact[1] * factor:g} pillars "
+            f"must be a multiple of {factor} both ways; change point_range or pillar_size"
+        )
 
 
 def _head_outputs(taps: Taps) -> dict[str, Tensor]:
