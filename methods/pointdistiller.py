@@ -32,7 +32,12 @@ class PointDistiller(Method):
 
     name = "pointdistiller"
     needs = ("voxel",)
-    paper = Paper("PointDistiller: Structured Knowledge Distillation ...", 2023, "CVPR 2023")
+    paper = Paper(
+        "PointDistiller: Structured Knowledge Distillation Towards Efficient and Compact 3D "
+        "Detection",
+        2023,
+        "CVPR 2023, arXiv 2205.11098",
+    )
     variants = ("paper", "released")
     zero_when_equal = True
     deviations = (

@@ -1,6 +1,7 @@
 """`kdbench list`: what there is."""
 
 import click
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -23,9 +24,12 @@ def list_(what: str, json_file: str | None) -> None:
     write_json(rows, json_file)
     if json_file == "-":
         return
-    table = Table(*rows[0].keys(), title=f"{len(rows)} {what}", title_justify="left")
+    table = Table(title=f"{len(rows)} {what}", title_justify="left", box=SIMPLE_HEAD)
+    shown = [key for key in rows[0] if key != "options"]  # long; `--json` has them
+    for key in shown:
+        table.add_column(key, no_wrap=key in ("name", "year"))
     for row in rows:
-        table.add_row(*(_cell(value) for value in row.values()))
+        table.add_row(*(_cell(row[key]) for key in shown))
     Console().print(table)
 
 

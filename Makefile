@@ -1,0 +1,37 @@
+# Two commands do everything on a fresh machine with Python 3.11 or 3.12:
+#   make demo   install, distil a 4x smaller PointPillars on data made on the spot, report
+#   make test   install, lint, test
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+RESULTS ?= demo
+
+.PHONY: demo test lint slow bench setup clean
+
+demo: setup
+	$(BIN)/kdbench run --method pointdistiller --detector pointpillars --ratio 4 --results $(RESULTS)
+	$(BIN)/kdbench report --results $(RESULTS)
+
+test: lint
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+slow: setup
+	$(BIN)/python -m pytest -m slow
+
+bench: setup
+	$(BIN)/python -m pytest tests/benchmarks -o python_files='bench_*.py' -m '' --benchmark-only
+
+setup: $(VENV)/.installed
+
+# constraints.txt pins every package, so that the same versions are tested and used.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info
