@@ -8,7 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from kdbench.datasets.synthetic import people, vehicles
-from kdbench.datasets.synthetic.fit_statistics import BEARING_BIN, HEADING_BIN, RANGE_BIN, WIDEST
+from kdbench.datasets.synthetic.fit_statistics import (
+    BEARING_BIN,
+    HEADING_BIN,
+    RANGE_BIN,
+    WIDEST,
+    ZONES,
+)
 from kdbench.datasets.synthetic.footprint import overlaps
 from kdbench.datasets.synthetic.ground import Ground
 from kdbench.datasets.synthetic.shape import Placed, Shape
@@ -42,10 +48,35 @@ class Actor:
     placed: Placed
 
 
+@dataclass(frozen=True)
+class Statistics:
+    """The fitted numbers of one class; `fit_statistics.py` says what each is."""
+
+    counts: np.ndarray  # (n,) probability of each number in a frame
+    places: np.ndarray  # (ranges, bearings) probability
+    headings: np.ndarray  # (5, headings) probability in each zone
+    log_size: np.ndarray  # (3,) mean of log length, width, height
+    log_spread: np.ndarray  # (3, 3) Cholesky factor of their covariance
+
+
 @functools.cache
-def statistics() -> dict:
-    """The fitted numbers; `fit_statistics.py` says what each is."""
-    return json.loads(Path(__file__).with_name("statistics.json").read_text())
+def statistics() -> dict[str, Statistics]:
+    """The numbers of every class."""
+    text = Path(__file__).with_name("statistics.json").read_text()
+    return {name: _prepared(numbers) for name, numbers in json.loads(text)["classes"].items()}
+
+
+def _prepared(numbers: dict) -> Statistics:
+    counts, places, headings = (
+        np.array(numbers[key], float) for key in ("counts", "places", "headings")
+    )
+    return Statistics(
+        counts=counts / counts.sum(),
+        places=places / places.sum(),
+        headings=headings / headings.sum(axis=1, keepdims=True),
+        log_size=np.array(numbers["log_size_mean"]),
+        log_spread=np.linalg.cholesky(numbers["log_size_covariance"]),
+    )
 
 
 def draw(rng: np.random.Generator, ground: Ground, rows, set_back) -> list[Actor]:
@@ -73,29 +104,26 @@ def draw(rng: np.random.Generator, ground: Ground, rows, set_back) -> list[Actor
 
 def _count(rng: np.random.Generator, name: str) -> int:
     """KITTI's distribution of the number in a frame, drawn `RATE` times and summed."""
-    weights = np.array(statistics()[name]["counts"], float)
+    chances = statistics()[name].counts
     whole, part = divmod(RATE[name], 1)
-    draws = rng.choice(len(weights), size=int(whole) + 1, p=weights / weights.sum())
+    draws = rng.choice(len(chances), size=int(whole) + 1, p=chances)
     return int(draws[:-1].sum()) + int(rng.binomial(draws[-1], part))
 
 
 def _footprint(rng, name: str, ground: Ground, rows) -> tuple[np.ndarray, float]:
     """x, y, length, width, yaw of an object, and its height."""
     numbers = statistics()[name]
-    places = np.array(numbers["places"], float)
-    row, column = np.unravel_index(
-        rng.choice(places.size, p=places.ravel() / places.sum()), places.shape
-    )
+    place = rng.choice(numbers.places.size, p=numbers.places.ravel())
+    row, column = divmod(place, numbers.places.shape[1])
     distance = (row + rng.random()) * RANGE_BIN
     bearing = np.radians((column + rng.random()) * BEARING_BIN - WIDEST)
     x, y = distance * np.cos(bearing), distance * np.sin(bearing)
-    headings = np.array(numbers["headings"], float)[np.digitize(y, (-7, -2, 2, 7))]
-    heading = rng.choice(len(headings), p=headings / headings.sum())
+    headings = numbers.headings[np.digitize(y, ZONES)]
+    heading = rng.choice(len(headings), p=headings)
     yaw = np.radians((heading + rng.uniform(-0.5, 0.5)) * HEADING_BIN)
-    length, width, height = np.exp(
-        rng.multivariate_normal(numbers["log_size_mean"], numbers["log_size_covariance"])
-    )
-    if name not in ("Pedestrian",):
+    spread = np.clip(rng.normal(0, 1, 3), -2.5, 2.5)
+    length, width, height = np.exp(numbers.log_size + numbers.log_spread @ spread)
+    if name != "Pedestrian":
         y, yaw = _in_row(rng, x, y, yaw, ground, rows)
     return np.array([x, y, length, width, yaw]), height
 

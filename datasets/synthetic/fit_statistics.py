@@ -6,6 +6,7 @@ Stored are histograms and moments over all frames, never a label.
 """
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -18,13 +19,13 @@ CLASSES = ("Car", "Van", "Truck", "Pedestrian", "Cyclist")
 FARTHEST, RANGE_BIN = 80.0, 5.0  # metres
 WIDEST, BEARING_BIN = 45.0, 5.0  # degrees to each side
 HEADING_BIN = 15.0  # degrees
-NEAR_SIDE, FAR_SIDE = 2.0, 7.0  # metres from the car's axis: own lane, street, beside the street
+ZONES = (-7.0, -2.0, 2.0, 7.0)  # metres to the left: edges between side, lanes, own lane, ...
 
 
 def fit(folder: Path) -> dict:
     """The statistics of all label files in `folder`."""
     frames = [kitti_labels.read(path) for path in sorted(folder.glob("*.txt"))]
-    return {"frames": len(frames), **{name: _fit_class(frames, name) for name in CLASSES}}
+    return {"frames": len(frames), "classes": {name: _fit_class(frames, name) for name in CLASSES}}
 
 
 def _fit_class(frames: list, name: str) -> dict:
@@ -58,7 +59,7 @@ def _headings(left: np.ndarray, yaw: np.ndarray) -> np.ndarray:
 
     Heading bins are centred on 0, `HEADING_BIN`, ... degrees from straight ahead.
     """
-    zone = np.digitize(left, (-FAR_SIDE, -NEAR_SIDE, NEAR_SIDE, FAR_SIDE))
+    zone = np.digitize(left, ZONES)
     bins = round(360 / HEADING_BIN)
     heading = np.round(np.degrees(yaw) / HEADING_BIN).astype(int) % bins
     table = np.zeros((5, bins), int)
@@ -69,8 +70,8 @@ def _headings(left: np.ndarray, yaw: np.ndarray) -> np.ndarray:
 def main() -> None:
     if len(sys.argv) != 2:
         sys.exit("usage: python -m kdbench.datasets.synthetic.fit_statistics LABELS_DIR")
-    text = json.dumps(fit(Path(sys.argv[1])))
-    text = text.replace('"Car"', '\n"Car"')
+    text = json.dumps(fit(Path(sys.argv[1])), indent=1)
+    text = re.sub(r"\[[^\[\]]*\]", lambda row: re.sub(r"\s+", " ", row[0]), text)  # a row a line
     write_text(Path(__file__).with_name("statistics.json"), text + "\n")
 
 

@@ -15,8 +15,15 @@ def corners(footprints: np.ndarray) -> np.ndarray:
 
 def overlaps(one: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Whether rectangle `one` (5,) meets each of `others` (n, 5): (n,) bool."""
-    if not len(others):
-        return np.zeros(0, bool)
+    met = np.zeros(len(others), bool)
+    reach = (np.hypot(one[2], one[3]) + np.hypot(others[:, 2], others[:, 3])) / 2
+    near = np.flatnonzero(np.hypot(*(others[:, :2] - one[:2]).T) < reach)
+    if len(near):  # for most pairs the circles around them settle it
+        met[near] = _overlap(one, others[near])
+    return met
+
+
+def _overlap(one: np.ndarray, others: np.ndarray) -> np.ndarray:
     first, second = corners(one[None]), corners(others)
     yaws = np.concatenate([np.full((len(others), 1), one[4]), others[:, 4:5]], axis=1)
     yaws = np.concatenate([yaws, yaws + np.pi / 2], axis=1)

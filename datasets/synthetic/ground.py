@@ -8,8 +8,8 @@ from kdbench.datasets.synthetic.materials import INDEX
 from kdbench.datasets.synthetic.sensor import Rays
 
 # Rays meet the ground where it first rises to them, on profiles sampled along every second
-# azimuth; samples lie 1.2 % apart and ground between them is taken as straight.
-PROFILE = np.geomspace(3.0, 110.0, 300)  # metres
+# azimuth; samples lie 1.5 % apart and ground between them is taken as straight.
+PROFILE = np.geomspace(3.0, 110.0, 240)  # metres
 EVERY = 2  # azimuths
 
 
@@ -55,13 +55,16 @@ class Ground:
         """Height of the ground at places of any one shape."""
         beside = self.beside(x, y)
         off_road = np.clip((beside - self.walkway) / 2, 0, 1)
-        z = self.height + self.slope[0] * x + self.slope[1] * y + self.bend / 2 * x * x
+        along, across = self.slope.tolist()
+        z = self.height + along * x + across * y + self.bend / 2 * x * x
         z = z + self.kerb * (beside > 0)
         bank = np.where(y < self.axis.y(x), self.bank[0], self.bank[1])
         z = z + bank * np.clip(beside - self.walkway, 0, 12)
-        for k in range(len(self.amplitude)):
-            wave = np.sin(self.wave[k, 0] * x + self.wave[k, 1] * y + self.phase[k])
-            z = z + self.amplitude[k] * (wave * off_road if self.rough[k] else wave)
+        numbers = zip(self.amplitude, *self.wave.T, self.phase, self.rough, strict=True)
+        for amplitude, u, v, phase, rough in numbers:
+            # Python's floats keep a float32 grid in float32, whose sines are much quicker.
+            wave = float(amplitude) * np.sin(float(u) * x + float(v) * y + float(phase))
+            z = z + (wave * off_road if rough else wave)
         return z
 
     def beside(self, x, y):
@@ -127,13 +130,13 @@ def rolling(rng: np.random.Generator, **street) -> Ground:
     length = np.where(rough, rng.uniform(3.5, 9, 5), rng.uniform(15, 50, 5))
     heading = rng.uniform(0, np.pi, 5)
     return Ground(
-        height=-1.72 + rng.normal(0, 0.03),
+        height=float(-1.72 + rng.normal(0, 0.03)),
         slope=rng.normal([0.008, -0.006], [0.006, 0.014]),
-        bend=rng.normal(0, 2.5e-4),
+        bend=float(rng.normal(0, 2.5e-4)),
         amplitude=length * np.where(rough, rng.uniform(0, 0.007, 5), rng.uniform(0, 0.001, 5)),
         wave=(2 * np.pi / length)[:, None] * np.stack([np.cos(heading), np.sin(heading)], axis=1),
         phase=rng.uniform(0, 2 * np.pi, 5),
         rough=rough,
-        bank=tuple(np.clip(rng.normal(0.005, 0.03, 2), -0.05, 0.10)),
+        bank=tuple(np.clip(rng.normal(0.005, 0.03, 2), -0.05, 0.10).tolist()),
         **street,
     )

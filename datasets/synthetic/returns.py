@@ -18,8 +18,8 @@ FALL = 0.009  # of the reading for each metre beyond
 GRAZING = 0.006  # of the reading, over the cosine
 THRESHOLD = 0.08
 EDGE = 0.15  # metres between neighbouring rays' ends that make an edge
-TOUCHING = 0.35  # share of the beams past an edge that touch what is before it
-FAINTEST = 0.008  # power that even a black surface sends back
+TOUCHING = 0.25  # share of the beams past an edge that touch what is before it
+FAINTEST = 0.004  # power that even a black surface sends back
 NOISE_POWER = 4e-6  # power over squared metres at which 63 % of the rays come back
 
 

@@ -38,7 +38,7 @@ STYLES = (
 )
 PARKING = 2.1  # metres, width of a parking lane
 FARTHEST = 78.0  # metres along the street
-SPARED = 0.4  # share of labelled objects that a frontage must not stand before
+SPARED = 0.5  # share of labelled objects that a frontage must not stand before
 
 
 @dataclass(frozen=True)
@@ -63,14 +63,14 @@ def lay_out(rng: np.random.Generator) -> Street:
 
 def _road(rng: np.random.Generator, style: Style) -> tuple[Ground, np.ndarray]:
     """The ground, and the lateral offsets of lanes and parking rows from the street's axis."""
-    half = rng.uniform(*style.road)
-    parking = rng.random(2) < 0.65  # right, left
-    axis = Axis(half / 2 + rng.normal(0, 0.3), np.tan(rng.normal(0, 0.035)), rng.normal(0, 6e-4))
+    half = float(rng.uniform(*style.road))
+    parking = (rng.random(2) < 0.65).tolist()  # right, left
+    axis = Axis(*rng.normal([half / 2, 0, 0], [0.3, 0.035, 6e-4]).tolist())
     ground = rolling(
         rng,
         axis=axis,
         half_width=(half + PARKING * parking[0], half + PARKING * parking[1]),
-        kerb=rng.choice([0.0, 0.04, 0.10, 0.13]),
+        kerb=float(rng.choice([0.0, 0.04, 0.10, 0.13])),
         walkway=rng.uniform(1.2, 3.0),
         beyond=style.beyond,
     )

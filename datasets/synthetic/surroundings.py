@@ -58,7 +58,7 @@ def _tree(rng: np.random.Generator) -> Shape:
     for _ in range(7):
         radii = rng.uniform(0.7, 1.5, 3)
         centre = rng.normal(0, [spread / 2, spread / 2, 0.7]) + (0, 0, clear + radii[2] + 0.5)
-        parts.append(ellipsoid("leaves", centre, radii, density=rng.uniform(0.5, 2.0)))
+        parts.append(ellipsoid("leaves", centre, radii, density=rng.uniform(0.3, 1.5)))
     return joined(parts)
 
 
@@ -72,7 +72,7 @@ def bushes() -> tuple[Shape, ...]:
                 "leaves",
                 rng.normal(0, [0.5, 0.5, 0.05]) + (0, 0, 0.5),
                 rng.uniform(0.35, 0.85, 3),
-                density=rng.uniform(2, 7),
+                density=rng.uniform(1, 4),
             )
             for _ in range(4)
         )
@@ -87,7 +87,7 @@ def hedge() -> Shape:
     parts = [box("leaves", (-2, -0.28, 0), (2, 0.28, 1.15))]
     for x in np.arange(-1.8, 2.0, 0.45):
         centre = (x, rng.normal(0, 0.05), rng.uniform(0.55, 0.75))
-        parts.append(ellipsoid("leaves", centre, (0.45, 0.42, 0.62), density=6))
+        parts.append(ellipsoid("leaves", centre, (0.45, 0.42, 0.62), density=4))
     return joined(parts)
 
 
@@ -100,7 +100,7 @@ def woodland() -> Shape:
             "leaves",
             (rng.uniform(-8, 8), rng.normal(0, 1.0), rng.uniform(0.3, 6.5)),
             rng.uniform((1.2, 0.8, 0.9), (2.6, 1.8, 2.0)),
-            density=rng.uniform(0.5, 3),
+            density=rng.uniform(0.3, 1.8),
         )
         for _ in range(22)
     ]
