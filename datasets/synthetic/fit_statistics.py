@@ -23,9 +23,10 @@ ZONES = (-7.0, -2.0, 2.0, 7.0)  # metres to the left: edges between side, lanes,
 
 
 def fit(folder: Path) -> dict:
-    """The statistics of all label files in `folder`."""
+    """The statistics of all label files in `folder`, for the classes that occur in them."""
     frames = [kitti_labels.read(path) for path in sorted(folder.glob("*.txt"))]
-    return {"frames": len(frames), "classes": {name: _fit_class(frames, name) for name in CLASSES}}
+    present = [name for name in CLASSES if any((frame.names == name).sum() for frame in frames)]
+    return {"frames": len(frames), "classes": {name: _fit_class(frames, name) for name in present}}
 
 
 def _fit_class(frames: list, name: str) -> dict:
