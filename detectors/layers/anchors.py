@@ -112,8 +112,8 @@ def aligned_iou(a: Tensor, b: Tensor) -> Tensor:
 def match(anchors: Tensor, boxes: Tensor, anchor: AnchorClass) -> Tensor:
     """For each anchor (n, 7) of a class the index of its box among `boxes` (m, 7).
 
-    BACKGROUND or IGNORED where it has none. A box takes every anchor whose IoU reaches
-    `matched`, and its best anchors in any case.
+    BACKGROUND or IGNORED where it has none. Positive are the anchors whose IoU with a box reaches
+    `matched`, and each box's best anchors in any case; each goes to the box it overlaps most.
     """
     result = torch.full((len(anchors),), BACKGROUND, dtype=torch.long, device=anchors.device)
     if len(boxes) == 0:
@@ -122,8 +122,7 @@ def match(anchors: Tensor, boxes: Tensor, anchor: AnchorClass) -> Tensor:
     best, index = iou.max(dim=1)
     result[best >= anchor.unmatched] = IGNORED
     top = iou.amax(dim=0)
-    tied, owner = torch.nonzero((iou == top) & (top > 0), as_tuple=True)
-    result[tied] = owner
-    positive = best >= anchor.matched
+    is_top = ((iou == top) & (top > 0)).any(dim=1)
+    positive = is_top | (best >= anchor.matched)
     result[positive] = index[positive]
     return result

@@ -19,7 +19,7 @@ def nearest(queries: Tensor, rows: Tensor, k: int) -> Tensor:
         # |q - r|^2 = |q|^2 - 2 q r + |r|^2, and |q|^2 does not change the order.
         distance = torch.addmm(square, chunk, rows.T, alpha=-2)
         parts.append(distance.topk(found, dim=1, largest=False).indices)
-    index = torch.cat(parts) if parts else queries.new_zeros((0, found), dtype=torch.long)
+    index = torch.cat(parts)
     if found < k:
         index = torch.cat([index, index[:, :1].expand(-1, k - found)], dim=1)
     return index
