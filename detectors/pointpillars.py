@@ -73,7 +73,8 @@ class PointPillars(Detector):
         self.head = AnchorHead(sum(neck_widths), classes, point_range, *cells)
         self.taps = self._tap_specs(widths, sum(neck_widths), pillar_size)
         # Convolutions are fastest where a pillar's row stays one piece of memory.
-        self.to(memory_format=torch.channels_last)
+        for part in (self.backbone, self.neck):
+            part.to(memory_format=torch.channels_last)
 
     def _tap_specs(self, widths: list[int], neck: int, pillar: float) -> dict[str, TapSpec]:
         specs = {"voxel": TapSpec(Kind.ROWS, widths[0], pillar)}

@@ -64,7 +64,7 @@ def encode(boxes: Tensor, anchors: Tensor) -> Tensor:
 
 
 def decode(codes: Tensor, anchors: Tensor) -> Tensor:
-    """The inverse of `encode`."""
+    """The inverse of `encode`; no size exceeds e^4 times the anchor's, however wild the code."""
     diagonal = torch.hypot(anchors[..., 3], anchors[..., 4])
     size = torch.exp(codes[..., 3:6].clamp(max=4)) * anchors[..., 3:6]
     return torch.stack(
