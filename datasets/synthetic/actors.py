@@ -33,7 +33,7 @@ SHAPES = {
 FILL = 0.985  # of a labelled box that the shape fills
 SUNK, MISPLACED = 0.03, 0.03  # metres: annotators set boxes a little low, and a little off
 TRIES = 15
-QUEUED = 0.3  # share of the cars that stand in a row with one drawn before
+QUEUED = 0.25  # share of the cars that stand in a row with one drawn before
 BEHIND = 0.15  # share of the objects drawn behind the frontage that are kept, in gaps of it
 NEAREST = 2.5  # metres from the sensor to the nearest footprint's middle
 CLEAR = (-2.0, 4.0, -1.1, 1.1)  # the recording car itself: x0, x1, y0, y1
@@ -142,9 +142,9 @@ def _in_row(rng, x: float, y: float, yaw: float, ground: Ground, rows) -> tuple[
 
 
 def _next_in_row(rng, footprints: np.ndarray, length: float) -> np.ndarray:
-    """x, y, yaw right before or behind a car that stands already."""
+    """x, y, yaw right before or behind a car that stands already (cars are drawn first)."""
     x, y, own, _, yaw = footprints[rng.integers(len(footprints))]
-    way = rng.choice([-1, 1]) * ((own + length) / 2 + 0.7 + rng.exponential(1.2))
+    way = rng.choice([-1, 1]) * ((own + length) / 2 + 0.9 + rng.exponential(1.2))
     turned = yaw + rng.normal(0, 0.02) + np.pi * (rng.random() < 0.15)
     return np.array([x + way * np.cos(yaw), y + way * np.sin(yaw) + rng.normal(0, 0.12), turned])
 

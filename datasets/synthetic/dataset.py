@@ -1,12 +1,12 @@
 """The embedded default data set: streets that are simulated when they are first asked for."""
 
-import os
 from pathlib import Path
 from typing import ClassVar
 
 from kdbench.datasets.kitti_tree import KittiTree
 from kdbench.datasets.synthetic.generate import VERSION
 from kdbench.datasets.synthetic.progress import generate_visibly
+from kdbench.home import home
 
 
 class Synthetic(KittiTree):
@@ -35,8 +35,7 @@ class Synthetic(KittiTree):
         workers: int | None = None,
         **options,
     ):
-        home = cache_dir or os.environ.get("KDBENCH_HOME") or "~/.cache/kdbench"
-        cache_dir = Path(home).expanduser()
+        cache_dir = Path(cache_dir or home()).expanduser()
         if root is None:
             root = cache_dir / "synthetic" / f"v{VERSION}-seed{seed}"
             generate_visibly(root, seed, train_frames, val_frames, workers)

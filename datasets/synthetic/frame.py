@@ -33,12 +33,12 @@ def simulate(seed: int, index: int) -> Scan:
     met = crossings(rays, solids)
     tones = np.array([placed.tone for placed in standing])
     ends = first_ends(rays, met, solids, tones, street.ground, rng)
-    ends = spread_beams(rays, ends, rng)
-    cloud, ray = points(rays, ends, rng.uniform(0.85, 1.15), rng)
+    touched = spread_beams(rays, ends, rng)
+    cloud, ray = points(rays, touched, rng.uniform(0.85, 1.15), rng)
     shown = in_image(cloud, CALIBRATION, IMAGE_SIZE)
     cloud, ray = cloud[shown], ray[shown]
     count = len(street.actors)
-    owner = ends.owner[ray]
+    owner = touched.owner[ray]
     points_on = np.bincount(owner[(owner >= 0) & (owner < count)], minlength=count)
     seen = in_image(rays.direction * 30, CALIBRATION, IMAGE_SIZE)
     hidden = hidden_shares(met, solids.object[met.part], ends.distance, seen, count)

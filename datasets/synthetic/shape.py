@@ -59,7 +59,7 @@ def _part(planes, quadric, centre, low, high, material, density=np.inf) -> Shape
     )
 
 
-def solid(material: str, side=None, top=None, front=None) -> Shape:
+def solid(material: str, side=None, top=None, front=None, density=np.inf) -> Shape:
     """A convex polyhedron drawn as on a technical drawing.
 
     `side` is a convex polygon in (x, z), `top` in (x, y), `front` in (y, z); the solid is what
@@ -75,7 +75,7 @@ def solid(material: str, side=None, top=None, front=None) -> Shape:
         high[list(axes)] = np.minimum(high[list(axes)], polygon.max(axis=0))
         planes += _edges(polygon, axes)
     kept = np.unique(np.round(planes, 9), axis=0)  # views share faces
-    return _part(kept, np.zeros((3, 3)), (low + high) / 2, low, high, material)
+    return _part(kept, np.zeros((3, 3)), (low + high) / 2, low, high, material, density)
 
 
 def _edges(polygon: np.ndarray, axes: tuple[int, int]) -> list[np.ndarray]:
@@ -101,12 +101,13 @@ def rectangle(low_u, high_u, low_v, high_v) -> list[tuple[float, float]]:
     return [(low_u, low_v), (high_u, low_v), (high_u, high_v), (low_u, high_v)]
 
 
-def box(material: str, low, high) -> Shape:
+def box(material: str, low, high, density=np.inf) -> Shape:
     """An upright cuboid between two corners."""
     return solid(
         material,
         side=rectangle(low[0], high[0], low[2], high[2]),
         top=rectangle(low[0], high[0], low[1], high[1]),
+        density=density,
     )
 
 

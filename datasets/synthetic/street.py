@@ -8,6 +8,7 @@ from kdbench.datasets.synthetic import actors, surroundings
 from kdbench.datasets.synthetic.actors import Actor
 from kdbench.datasets.synthetic.footprint import bearings, overlaps
 from kdbench.datasets.synthetic.ground import Axis, Ground, rolling
+from kdbench.datasets.synthetic.people import bicycle
 from kdbench.datasets.synthetic.shape import Placed, Shape
 
 
@@ -27,10 +28,17 @@ class Style:
 
 STYLES = (
     Style(  # houses behind gardens
-        0.40, (2.6, 4.0), (3, 9), {"house": 5, "building": 2, "woodland": 2, "gap": 1}, 10, 6, 0.6
+        0.40, (2.6, 4.0), (3, 9), {"house": 4, "building": 1, "woodland": 3, "gap": 2}, 10, 6, 0.6
     ),
     Style(  # a town's fronts
-        0.30, (3, 5.5), (0.5, 4), {"building": 8, "house": 1, "gap": 1}, 12, 3, 0.1, "pavement"
+        0.30,
+        (3, 5.5),
+        (0.5, 4),
+        {"building": 7, "house": 1, "woodland": 1, "gap": 2},
+        12,
+        3,
+        0.1,
+        "pavement",
     ),
     Style(  # a main road through green
         0.30, (3.5, 6.5), (4, 14), {"woodland": 5, "house": 1, "building": 1, "gap": 2}, 6, 5, 0.2
@@ -38,7 +46,7 @@ STYLES = (
 )
 PARKING = 2.1  # metres, width of a parking lane
 FARTHEST = 78.0  # metres along the street
-SPARED = 0.5  # share of labelled objects that a frontage must not stand before
+SPARED = 0.55  # share of labelled objects that a frontage must not stand before
 
 
 @dataclass(frozen=True)
@@ -96,7 +104,9 @@ class _Scenery:
             self._backdrop(side)
         self._end()
         for _ in range(self.rng.poisson(self.style.trees)):
-            self._beside(self._pick(surroundings.trees()), (0.6, 1.5), 0.5, self._size(0.7, 1.3))
+            self._beside(
+                self._pick(surroundings.trees()), (0.6, 1.5), (0.5, 0.5), self._size(0.7, 1.3)
+            )
         for _ in range(self.rng.poisson(self.style.clutter)):
             self._clutter()
 
@@ -163,21 +173,22 @@ class _Scenery:
         )
         s = surroundings
         if pick == "bush":
-            self._beside(self._pick(s.bushes()), (1.5, 8), 1.6, self._size(0.5, 1.4))
+            self._beside(self._pick(s.bushes()), (1.5, 8), (1.6, 1.6), self._size(0.5, 1.4))
         elif pick == "wall":
-            self._beside(s.plain_wall(), (2, 10), 1.0, tuple(self.rng.uniform(0.4, 3, 3)))
+            scale = tuple(self.rng.uniform(0.4, 3, 3))
+            self._beside(s.plain_wall(), (2, 10), scale[:2], scale)
         elif pick == "rail":
-            self._beside(s.guardrail(), (0.3, 0.6), 0.3, (1, 1, 1))
+            self._beside(s.guardrail(), (0.3, 0.6), (12, 0.3), (1, 1, 1))
         else:
             shape = {"lamp": s.lamp_post, "bollard": s.bollard, "sign": s.sign, "bin": s.bin_,
-                     "cabinet": s.cabinet, "bicycle": s.parked_bicycle}[pick]()  # fmt: skip
-            self._beside(shape, (0.3, 3.0), 0.5, self._size(0.85, 1.15))
+                     "cabinet": s.cabinet, "bicycle": bicycle}[pick]()  # fmt: skip
+            self._beside(shape, (0.3, 3.0), (0.5, 0.5), self._size(0.85, 1.15))
 
-    def _beside(self, shape: Shape, reach, room: float, scale) -> None:
-        """Somewhere off the road, `reach` metres beyond the kerb."""
+    def _beside(self, shape: Shape, reach, size, scale) -> None:
+        """Somewhere off the road, `reach` metres beyond the kerb; `size` is its footprint."""
         side = self.rng.choice([-1, 1])
         x = self.rng.uniform(4, 60)
-        self._along(shape, side, x, self.rng.uniform(*reach), (room, room), scale)
+        self._along(shape, side, x, self.rng.uniform(*reach), size, scale)
 
     def _along(self, shape, side: int, x: float, aside: float, size, scale) -> None:
         """`aside` metres beyond the kerb of a side, turned with the street."""

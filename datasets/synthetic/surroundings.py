@@ -4,7 +4,6 @@ import functools
 
 import numpy as np
 
-from kdbench.datasets.synthetic.people import bicycle
 from kdbench.datasets.synthetic.shape import Shape, box, ellipsoid, joined, rectangle, rod, solid
 
 
@@ -84,7 +83,7 @@ def bushes() -> tuple[Shape, ...]:
 def hedge() -> Shape:
     """A trimmed hedge of 4 x 0.8 x 1.3 m with a rough face."""
     rng = np.random.default_rng(4)
-    parts = [box("leaves", (-2, -0.28, 0), (2, 0.28, 1.15))]
+    parts = [box("leaves", (-2, -0.30, 0), (2, 0.30, 1.15), density=5)]
     for x in np.arange(-1.8, 2.0, 0.45):
         centre = (x, rng.normal(0, 0.05), rng.uniform(0.55, 0.75))
         parts.append(ellipsoid("leaves", centre, (0.45, 0.42, 0.62), density=4))
@@ -162,8 +161,3 @@ def bin_() -> Shape:
 def cabinet() -> Shape:
     """A grey box of the telephone company."""
     return box("wall", (-0.2, -0.6, 0), (0.2, 0.6, 1.15))
-
-
-def parked_bicycle() -> Shape:
-    """A bicycle nobody rides, which KITTI does not label."""
-    return bicycle()
