@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kdbench.dataset import Dataset
+from kdbench.errors import DataError
 from kdbench.geometry.boxes import points_in_boxes
 
 DISTANCES = (0, 15, 30, 45, 90)  # metres from the sensor's axis, edges of the bands
@@ -25,11 +26,17 @@ class Summary:
 
 
 def summarise(dataset: Dataset, splits: tuple[str, ...] = ("train", "val")) -> Summary:
-    """Statistics over all frames of `splits`. Raises DataError that names a damaged file."""
+    """Statistics over all frames of `splits`.
+
+    Raises DataError when there is no frame, or that names a damaged file.
+    """
+    ids = [frame_id for split in splits for frame_id in dataset.ids(split)]
+    if not ids:
+        raise DataError(f"{dataset.name}: no frame in {' and '.join(splits)}")
     rows, pillars, range_counts, height_counts, reflectance_counts = [], [], [], [], []
     on: dict[str, list[np.ndarray]] = {name: [] for name in dataset.classes}
-    on_cars = []
-    for frame_id in (i for split in splits for i in dataset.ids(split)):
+    on_cars, occlusion = [], []
+    for frame_id in ids:
         frame = dataset.frame(frame_id)
         xyz, reflectance = frame.points[:, :3], frame.points[:, 3]
         rows.append([len(xyz), *np.bincount(frame.labels, minlength=len(dataset.classes))])
@@ -42,6 +49,8 @@ def summarise(dataset: Dataset, splits: tuple[str, ...] = ("train", "val")) -> S
         found = np.column_stack([distance, inside.sum(axis=0)])
         for label, name in enumerate(dataset.classes):
             on[name].append(found[frame.labels == label])
+        objects = dataset.objects(frame_id)
+        occlusion.append(objects.occluded[objects.names == dataset.classes[0]])
         on_cars.append(reflectance[inside[:, frame.labels == 0].any(axis=1)])
     points_on = {name: np.concatenate(parts) for name, parts in on.items()}
     numbers = _numbers(dataset.classes, np.array(rows), pillars, points_on)
@@ -53,6 +62,10 @@ def summarise(dataset: Dataset, splits: tuple[str, ...] = ("train", "val")) -> S
     }
     for name in ("reflectance", "reflectance on cars"):
         numbers[f"{name}: share below 0.05"] = float(histograms[name][0])
+    for level, meaning in enumerate(("fully visible", "partly occluded", "largely occluded")):
+        levels = np.concatenate(occlusion)
+        share = float((levels == level).mean()) if len(levels) else float("nan")
+        numbers[f"{dataset.classes[0]}s {meaning} (share)"] = share
     return Summary(numbers, histograms, points_on)
 
 

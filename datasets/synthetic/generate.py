@@ -13,13 +13,14 @@ import fcntl
 import json
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from kdbench.datasets.synthetic.camera import CALIBRATION
 from kdbench.datasets.synthetic.frame import simulate
-from kdbench.errors import UsageError
+from kdbench.errors import DataError, UsageError
 from kdbench.files import replacing, write_text
 from kdbench.geometry.calibration import format_calibration
 from kdbench.kitti_labels import format_rows
@@ -66,27 +67,36 @@ def generate(
 
 def _made(root: Path, seed: int, numbers: list[int], workers: int | None) -> Iterator[None]:
     """Writes the frames, one item a frame."""
-    workers = workers or len(os.sched_getaffinity(0))
+    workers = workers or _cores()
     jobs = [(root, seed, n) for n in numbers]
     if workers == 1 or len(jobs) < WORTH_A_POOL:
         yield from map(_write_frame, jobs)
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+    # An interrupt is the parent's to handle; the workers finish their frame.
+    quiet = (signal.signal, (signal.SIGINT, signal.SIG_IGN))
+    with ProcessPoolExecutor(workers, context, *quiet) as pool:
         try:
             yield from pool.map(_write_frame, jobs, chunksize=CHUNK)
         finally:
             pool.shutdown(cancel_futures=True)
 
 
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
 def _write_frame(job: tuple[Path, int, int]) -> None:
     root, seed, number = job
     scan = simulate(seed, number)
     cloud, label, calib = _files(root, number)
-    with replacing(cloud) as temporary:
-        scan.points.tofile(temporary)
-    write_text(calib, format_calibration(CALIBRATION))
-    write_text(label, format_rows(scan.objects))
+    try:
+        with replacing(cloud) as temporary:
+            scan.points.tofile(temporary)
+        write_text(calib, format_calibration(CALIBRATION))
+        write_text(label, format_rows(scan.objects))
+    except OSError as error:  # a full disk
+        raise DataError(f"{cloud}: cannot be written ({error.strerror or error})") from None
 
 
 def _files(root: Path, number: int) -> tuple[Path, Path, Path]:
