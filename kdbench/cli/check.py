@@ -1,6 +1,7 @@
 """`kdbench check`: does a method keep the contract, on every detector it applies to?"""
 
 import time
+import traceback
 from dataclasses import replace
 
 import click
@@ -73,6 +74,8 @@ def _timed(spec: RunSpec) -> dict:
         result, detail = "ok", f"{len(check_method(spec))} checks"
     except Failed as failure:
         result, detail = "failed", str(failure)
+        if not isinstance(failure.__cause__, Failed):  # the method crashed: show where
+            traceback.print_exception(failure.__cause__)
     return _row(spec, variant, result, detail, time.perf_counter() - started)
 
 

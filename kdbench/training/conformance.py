@@ -73,8 +73,9 @@ def check_method(spec: RunSpec) -> list[str]:
 def _passed(name: str, check, spec: RunSpec) -> bool:
     try:
         check(spec)
-    except Failed as failure:
-        raise Failed(f"{spec.method.name} on {spec.detector.name}: {name}: {failure}") from None
+    except Exception as error:
+        what = str(error) if isinstance(error, Failed) else f"{type(error).__name__}: {error}"
+        raise Failed(f"{spec.method.name} on {spec.detector.name}: {name}: {what}") from error
     return True
 
 
@@ -137,7 +138,10 @@ def _gradients(spec: RunSpec) -> None:
     terms = _distillation(training, batch)
     if not terms:
         raise Failed("gives no loss term")
-    sum(terms).backward()
+    total = sum(terms)
+    if not total.requires_grad:
+        raise Failed("the loss does not depend on the student")
+    total.backward()
     if any(p.grad is not None for p in training.teacher.parameters()):
         raise Failed("a gradient reaches the teacher")
     if not any(_moves(p) for p in training.student.parameters()):

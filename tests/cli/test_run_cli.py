@@ -1,0 +1,191 @@
+"""`kdbench run`, `report`, `list` and `check` as a person meets them."""
+
+import json
+
+import numpy as np
+import pytest
+
+from kdbench.cli import main
+
+
+@pytest.fixture
+def kdbench(capsys, tmp_path, monkeypatch):
+    """Runs a command line; gives exit code, standard output and standard error."""
+    monkeypatch.setenv("KDBENCH_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as stop:
+            main([str(a) for a in arguments])
+        captured = capsys.readouterr()
+        return stop.value.code, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture
+def tiny(kitti_tree):
+    return ["run", "--profile", "tiny", "--dataset", "kitti", "--data-root", kitti_tree]
+
+
+def test_run_then_report(kdbench, tiny, tmp_path):
+    fast = ["--set", "method.n=50", "--set", "method.k=4"]
+    code, out, _ = kdbench(*tiny, *fast)
+    assert code == 0
+    assert all(word in out for word in ("teacher", "none", "pointdistiller (paper)"))
+    code, out, _ = kdbench("report", "--json", "report.json")
+    assert code == 0
+    assert all(word in out for word in ("teacher", "none", "pointdistiller (paper)"))
+    rows = json.loads((tmp_path / "report.json").read_text())
+    assert [row["label"] for row in rows][:2] == ["teacher", "none"]
+    assert (tmp_path / "results/leaderboard.md").exists()
+    assert (tmp_path / "results/leaderboard.csv").exists()
+
+
+def test_json_on_standard_output_is_the_record_alone(kdbench, tiny):
+    code, out, _ = kdbench(*tiny, "--method", "none", "--json", "-", "--quiet")
+    assert code == 0
+    record = json.loads(out)
+    assert record["spec"]["method"]["name"] == "none"
+    assert record["schema"] == 1
+
+
+def test_a_configuration_file_and_what_the_command_line_says_over_it(kdbench, tiny, tmp_path):
+    config = tmp_path / "run.yaml"
+    config.write_text("method: kd\nseed: 5\ntrain:\n  steps: 2\n")
+    code, out, _ = kdbench(*tiny, "--config", config, "--method", "none", "--json", "-", "--quiet")
+    spec = json.loads(out)["spec"]
+    assert (spec["method"]["name"], spec["seed"], spec["train"]["steps"]) == ("none", 5, 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--method", "pointdistiler"], 2, "did you mean 'pointdistiller'"),
+        (["--detector", "pointpilars"], 2, "did you mean 'pointpillars'"),
+        (["--profile", "quik"], 2, "did you mean 'quick'"),
+        (["--dataset", "kity"], 2, "did you mean 'kitti'"),
+        (["--ratio", "0.5"], 2, "ratio must be a number of at least 1"),
+        (["--ratio", "four"], 2, "'four' is not a valid float"),
+        (["--set", "train.stepz=3"], 2, "did you mean 'train.steps'"),
+        (["--method", "kd", "--set", "method.wait=3"], 2, "did you mean 'weight'"),
+        (["--device", "gpu"], 2, "gpu"),
+        (["--config", "absent.yaml"], 2, "absent.yaml: cannot be read"),
+        (["--plugin", "absent.py"], 2, "plugin absent.py: no such file"),
+        (["--dataset", "kitti", "--data-root", "nowhere"], 4, "nowhere"),
+        (["--dataset", "kitti"], 4, "--data-root"),
+    ],
+)
+def test_mistakes_get_one_line_and_an_exit_code(kdbench, monkeypatch, arguments, code, message):
+    monkeypatch.delenv("KDBENCH_KITTI", raising=False)
+    got, out, err = kdbench("run", *arguments)
+    assert (got, out) == (code, "")
+    assert message in err
+    assert "Traceback" not in err
+    assert len([x for x in err.splitlines() if x.lower().startswith("error")]) == 1
+
+
+def damage_cloud(root):
+    (root / "training/velodyne/000000.bin").write_bytes(b"12345")
+
+
+def damage_values(root):
+    path = root / "training/velodyne/000000.bin"
+    cloud = np.fromfile(path, np.float32)
+    cloud[5] = np.nan
+    cloud.tofile(path)
+
+
+def damage_label(root):
+    (root / "training/label_2/000000.txt").write_text("Car 0 0 0 1 2\n")
+
+
+def damage_calibration(root):
+    (root / "training/calib/000000.txt").unlink()
+
+
+@pytest.mark.parametrize(
+    ("damage", "file"),
+    [
+        (damage_cloud, "velodyne/000000.bin"),
+        (damage_values, "velodyne/000000.bin"),
+        (damage_label, "label_2/000000.txt, line 1"),
+        (damage_calibration, "calib/000000.txt"),
+    ],
+)
+def test_damaged_data_are_named(kdbench, tiny, kitti_tree, damage, file):
+    damage(kitti_tree)
+    code, _, err = kdbench(*tiny, "--method", "none")
+    assert code == 4
+    assert file in err and "Traceback" not in err
+
+
+def test_frames_without_objects_are_valid(kdbench, tiny, kitti_tree):
+    for path in (kitti_tree / "training/label_2").iterdir():
+        path.write_text("")
+    code, out, _ = kdbench(*tiny, "--method", "none", "--json", "-", "--quiet")
+    assert code == 0
+    assert json.loads(out)["metrics"]["bev_map"] == 0
+
+
+def test_debug_shows_where(kdbench):
+    code, _, err = kdbench("run", "--ratio", "0", "--debug")
+    assert code == 2
+    assert "Traceback" in err
+
+
+def test_report_without_results(kdbench, tmp_path):
+    code, _, err = kdbench("report")
+    assert (code, err) == (
+        1,
+        "error: results: no such folder of results; `kdbench run` makes one\n",
+    )
+    (tmp_path / "results").mkdir()
+    assert "no records" in kdbench("report")[2]
+
+
+@pytest.mark.parametrize("what", ["methods", "detectors", "datasets"])
+def test_list(kdbench, what):
+    code, out, _ = kdbench("list", what, "--json", "-")
+    names = [row["name"] for row in json.loads(out)]
+    expected = {
+        "methods": {"none", "kd", "fitnet", "at", "pointdistiller"},
+        "detectors": {"pointpillars"},
+        "datasets": {"synthetic", "kitti"},
+    }
+    assert code == 0 and expected[what] <= set(names)
+
+
+def test_check_all_methods_on_all_detectors(kdbench):
+    code, out, _ = kdbench("check", "--all", "--json", "-")
+    rows = json.loads(out)
+    assert code == 0
+    assert {row["result"] for row in rows} == {"ok"}
+    assert len(rows) >= 7
+
+
+BROKEN = """
+from kdbench.method import Method
+
+class Broken(Method):
+    name = "broken"
+    needs = ("neck",)
+
+    def forward(self, student, teacher, batch):
+        return {"constant": teacher["neck"].mean()}
+"""
+
+
+def test_check_finds_a_method_that_teaches_nothing(kdbench, tmp_path, monkeypatch):
+    from kdbench.registry import methods
+
+    monkeypatch.setattr(methods, "_found", dict(methods._found))
+    (tmp_path / "broken.py").write_text(BROKEN)
+    code, _, err = kdbench("check", "broken", "--plugin", "broken.py")
+    assert code == 1
+    assert "broken on pointpillars: gradients" in err
+
+
+def test_check_wants_names_or_all(kdbench):
+    assert kdbench("check")[0] == 2
+    assert kdbench("check", "kd", "--all")[0] == 2

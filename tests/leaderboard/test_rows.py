@@ -1,0 +1,91 @@
+from dataclasses import replace
+
+import pytest
+
+from kdbench.leaderboard.rows import leaderboard
+from kdbench.leaderboard.tables import COLUMNS, markdown, rich_tables, write_tables
+from kdbench.spec import MethodSpec, RunSpec, build_spec
+
+
+def record(spec: RunSpec, bev: float, step: float = 0.1) -> dict:
+    ap = {m: {"R40": [bev, bev, bev], "R11": [0, 0, 0]} for m in ("bev", "3d")}
+    return {
+        "hash": spec.hash,
+        "spec": spec.to_dict(),
+        "metrics": {"bev_map": bev, "3d_map": bev / 2, "kitti": {"car": ap}},
+        "cost": {
+            "parameters": 1_217_320, "method_parameters": 7, "macs": 10**9,
+            "ratio": {"parameters": 3.97, "macs": 3.8},
+        },
+        "latency": {"p50": 5.0, "p90": 6.0, "contention": 0.0},
+        "training": {"seconds_per_step": step, "seconds": 9.0, "peak_memory_bytes": 10**9},
+    }  # fmt: skip
+
+
+KD = build_spec(method="kd", ratio=4)
+NONE, TEACHER = KD.baseline(), KD.teacher()
+
+
+def row_of(rows, label):
+    (row,) = [r for r in rows if r["label"] == label]
+    return row
+
+
+def test_gain_recovered_share_and_extra_cost():
+    rows = leaderboard([record(TEACHER, 60, 0.3), record(NONE, 40), record(KD, 45, 0.15)])
+    kd = row_of(rows, "kd (bce)")
+    assert kd["bev_gain"] == 5
+    assert kd["bev_recovered"] == pytest.approx(0.25)
+    assert kd["3d_gain"] == 2.5
+    assert kd["step_against_none"] == pytest.approx(1.5)
+    assert [r["label"] for r in rows] == ["teacher", "none", "kd (bce)"]
+    assert row_of(rows, "none")["bev_gain"] == 0
+    assert row_of(rows, "teacher")["bev_gain"] is None
+
+
+def test_seeds_are_paired_and_spread_is_shown():
+    seeds = [(0, 40, 45), (1, 42, 46), (2, 38, 46)]
+    records = [record(TEACHER, 60)]
+    for seed, plain, distilled in seeds:
+        records += [record(replace(NONE, seed=seed), plain)]
+        records += [record(replace(KD, seed=seed), distilled)]
+    kd = row_of(leaderboard(records), "kd (bce)")
+    assert kd["seeds"] == [0, 1, 2]
+    assert kd["bev_gain"] == pytest.approx(17 / 3)
+    assert kd["bev_map_std"] == pytest.approx(3**-0.5)
+
+
+def test_a_seed_without_its_baseline_gives_no_gain():
+    rows = leaderboard([record(NONE, 40), record(KD, 45), record(replace(KD, seed=1), 47)])
+    assert row_of(rows, "kd (bce)")["bev_gain"] is None
+
+
+def test_no_share_of_a_gap_that_is_hardly_there():
+    rows = leaderboard([record(TEACHER, 40.5), record(NONE, 40), record(KD, 45)])
+    assert row_of(rows, "kd (bce)")["bev_recovered"] is None
+
+
+def test_rows_of_one_method_are_told_apart_by_what_differs():
+    heavy = replace(KD, method=MethodSpec("kd", KD.method.options | {"weight": 2.0}))
+    labels = [r["label"] for r in leaderboard([record(KD, 45), record(heavy, 46)])]
+    assert labels == ["kd (bce) weight=1.0", "kd (bce) weight=2.0"]
+
+
+def test_ratios_stand_in_tables_of_their_own():
+    small = replace(KD, detector=replace(KD.detector, ratio=16.0))
+    rows = leaderboard([record(TEACHER, 60), record(KD, 45), record(small, 30)])
+    assert [(r["ratio"], r["label"]) for r in rows] == [
+        (4, "teacher"), (4, "kd (bce)"), (16, "teacher"), (16, "kd (bce)"),
+    ]  # fmt: skip
+
+
+def test_tables_say_the_same_in_every_form(tmp_path):
+    rows = leaderboard([record(TEACHER, 60), record(NONE, 40), record(KD, 45.25)])
+    page, sheet = write_tables(rows, tmp_path)
+    line = next(x for x in page.read_text().splitlines() if x.startswith("| kd"))
+    assert "| 45.25 | +5.25 | 26% |" in line
+    assert len(line.split("|")) == len(COLUMNS) + 2
+    header, *values = sheet.read_text().splitlines()
+    assert "bev_gain" in header.split(",") and len(values) == 3
+    assert markdown(rows) == page.read_text()
+    assert [len(t.rows) for t in rich_tables(rows)] == [3, 3]

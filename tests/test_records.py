@@ -1,0 +1,41 @@
+import json
+
+import pytest
+
+from kdbench.errors import KdbenchError
+from kdbench.records import check_writable, find_record, read_record, read_records, write_record
+from kdbench.spec import RunSpec
+
+
+def record_of(spec: RunSpec) -> dict:
+    return {"schema": 1, "hash": spec.hash, "spec": spec.to_dict(), "metrics": {"bev_map": 1.0}}
+
+
+def test_a_record_is_found_by_its_spec(tmp_path):
+    spec = RunSpec(seed=3)
+    path = write_record(tmp_path, record_of(spec))
+    assert path == tmp_path / f"synthetic/pointpillars-x1/none/seed3-{spec.hash}.json"
+    assert find_record(tmp_path, spec) == record_of(spec)
+    assert find_record(tmp_path, RunSpec(seed=4)) is None
+    assert read_records(tmp_path) == [record_of(spec)]
+
+
+def test_nothing_else_stays_in_the_folder(tmp_path):
+    path = write_record(tmp_path, record_of(RunSpec()))
+    check_writable(tmp_path)
+    assert [p for p in tmp_path.rglob("*") if p.is_file()] == [path]
+
+
+def test_damage_and_other_schemas_are_named(tmp_path):
+    path = write_record(tmp_path, record_of(RunSpec()))
+    path.write_text(path.read_text()[:50])
+    with pytest.raises(KdbenchError, match=f"{path}: not a record"):
+        read_record(path)
+    path.write_text(json.dumps({"schema": 99}))
+    with pytest.raises(KdbenchError, match="schema 99, this version reads 1"):
+        read_record(path)
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(KdbenchError, match="no such folder"):
+        read_records(tmp_path / "absent")

@@ -1,0 +1,95 @@
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kdbench.errors import UsageError
+from kdbench.spec import RunSpec, build_spec, parse_overrides, read_config
+
+
+def test_the_hash_is_of_the_content():
+    spec = build_spec(method="kd", ratio=4)
+    assert spec.hash == build_spec(method="kd", ratio=4).hash
+    others = [
+        build_spec(method="kd", ratio=16),
+        build_spec(method="kd", ratio=4, seed=1),
+        build_spec(method="kd", ratio=4, overrides={"method.weight": 2.0}),
+        build_spec(method="kd", ratio=4, overrides={"train.lr": 1e-4}),
+        build_spec(method="none", ratio=4),
+        replace(spec, device="cuda"),
+    ]
+    assert len({s.hash for s in (spec, *others)}) == 7
+
+
+def test_a_spec_survives_a_trip_through_plain_values():
+    spec = build_spec(method="pointdistiller", ratio=4, overrides={"method.k": 9})
+    assert RunSpec.from_dict(spec.to_dict()) == spec
+
+
+def test_where_the_data_lie_is_no_part_of_a_run():
+    assert not {"root", "cache_dir", "point_range"} & set(build_spec().dataset.options)
+
+
+def test_teacher_and_baseline_of_a_run():
+    spec = build_spec(method="kd", ratio=4, seed=2, overrides={"train.teacher_steps": 7})
+    teacher, baseline = spec.teacher(), spec.baseline()
+    assert (teacher.detector.ratio, teacher.method.name, teacher.seed) == (1, "none", 0)
+    assert teacher.train.steps == 7
+    assert teacher.teacher() == teacher == baseline.teacher()
+    assert (baseline.detector.ratio, baseline.method.name, baseline.seed) == (4, "none", 2)
+    assert baseline.baseline() == baseline
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"profile": "quik"}, "unknown profile 'quik'; did you mean 'quick'"),
+        ({"method": "pointdistiler"}, "unknown method 'pointdistiler'; did you mean 'pointdist"),
+        ({"detector": "pointpilars"}, "unknown detector .*did you mean 'pointpillars'"),
+        ({"dataset": "kiti"}, "unknown dataset .*did you mean 'kitti'"),
+        ({"ratio": 0.5}, "ratio must be a number of at least 1, not 0.5"),
+        ({"ratio": float("nan")}, "ratio must be"),
+        ({"overrides": {"train.learning_rate": 1}}, "unknown configuration key 'train.learning"),
+        ({"overrides": {"train.stepz": 1}}, "did you mean 'train.steps'"),
+        ({"overrides": {"trian.steps": 1}}, "unknown configuration key 'trian.steps'"),
+        ({"overrides": {"train.steps": "many"}}, "train.steps: 'many' is not of type int"),
+        ({"overrides": {"train.steps": 0}}, "train.steps must be above 0"),
+        ({"overrides": {"train.amp": 1}}, "train.amp: 1 is not of type bool"),
+        ({"method": "kd", "overrides": {"method.wieght": 1}}, "did you mean 'weight'"),
+        ({"method": "kd", "overrides": {"method.variant": "mze"}}, "did you mean 'mse'"),
+        ({"overrides": {"detector.pilar_size": 1}}, "did you mean 'pillar_size'"),
+        ({"overrides": {"dataset.frames": 1}}, "unknown option of dataset 'synthetic'"),
+    ],
+)
+def test_mistakes_are_named(arguments, message):
+    with pytest.raises(UsageError, match=message):
+        build_spec(**arguments)
+
+
+def test_overrides_from_the_command_line():
+    texts = ["train.lr=1e-3", "method.variant=mse", "train.amp=false", "detector.x=[1, 2]"]
+    assert parse_overrides(texts) == {
+        "train.lr": "1e-3", "method.variant": "mse", "train.amp": False, "detector.x": [1, 2],
+    }  # fmt: skip
+    assert build_spec(overrides={"train.lr": "1e-3"}).train.lr == 0.001
+    with pytest.raises(UsageError, match="expected key=value"):
+        parse_overrides(["train.lr"])
+
+
+def test_a_configuration_file(tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_text("method: kd\nratio: 16\ntrain:\n  steps: 3\n")
+    assert read_config(path) == {"method": "kd", "ratio": 16, "train.steps": 3}
+    path.write_text("- a list")
+    with pytest.raises(UsageError, match=r"run\.yaml: expected `key: value`"):
+        read_config(path)
+    with pytest.raises(UsageError, match=r"absent\.yaml: cannot be read"):
+        read_config(tmp_path / "absent.yaml")
+
+
+@given(st.floats(min_value=1, max_value=1e4), st.integers(0, 10**6))
+def test_equal_runs_have_equal_paths_and_different_runs_different_ones(ratio, seed):
+    spec = RunSpec(seed=seed)
+    other = replace(spec, detector=replace(spec.detector, ratio=ratio))
+    assert (spec.record_path == other.record_path) == (ratio == 1)
