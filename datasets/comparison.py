@@ -25,6 +25,18 @@ class Summary:
     points_on: dict[str, np.ndarray]  # class -> (n, 2): distance in metres, points of each object
 
 
+@dataclass(frozen=True)
+class _Measured:
+    """What one frame gives."""
+
+    points: int
+    labels: np.ndarray  # (m,)
+    found: np.ndarray  # (m, 2): distance in metres and points of each object
+    occlusion: np.ndarray  # (k,) levels of the objects of the first class, cars
+    pillars: np.ndarray  # (p,) points of each pillar that has any
+    counts: dict[str, np.ndarray]  # of points in the bins of each histogram
+
+
 def summarise(dataset: Dataset, splits: tuple[str, ...] = ("train", "val")) -> Summary:
     """Statistics over all frames of `splits`.
 
@@ -33,56 +45,72 @@ def summarise(dataset: Dataset, splits: tuple[str, ...] = ("train", "val")) -> S
     ids = [frame_id for split in splits for frame_id in dataset.ids(split)]
     if not ids:
         raise DataError(f"{dataset.name}: no frame in {' and '.join(splits)}")
-    rows, pillars, range_counts, height_counts, reflectance_counts = [], [], [], [], []
-    on: dict[str, list[np.ndarray]] = {name: [] for name in dataset.classes}
-    on_cars, occlusion = [], []
-    for frame_id in ids:
-        frame = dataset.frame(frame_id)
-        xyz, reflectance = frame.points[:, :3], frame.points[:, 3]
-        rows.append([len(xyz), *np.bincount(frame.labels, minlength=len(dataset.classes))])
-        pillars.append(_pillar_counts(xyz))
-        range_counts.append(np.histogram(np.hypot(xyz[:, 0], xyz[:, 1]), RANGES)[0])
-        height_counts.append(np.histogram(xyz[:, 2], HEIGHTS)[0])
-        reflectance_counts.append(np.histogram(reflectance, REFLECTANCES)[0])
-        inside = points_in_boxes(frame.points, frame.boxes + np.float32(ENLARGED))
-        distance = np.hypot(frame.boxes[:, 0], frame.boxes[:, 1])
-        found = np.column_stack([distance, inside.sum(axis=0)])
-        for label, name in enumerate(dataset.classes):
-            on[name].append(found[frame.labels == label])
-        objects = dataset.objects(frame_id)
-        occlusion.append(objects.occluded[objects.names == dataset.classes[0]])
-        on_cars.append(reflectance[inside[:, frame.labels == 0].any(axis=1)])
-    points_on = {name: np.concatenate(parts) for name, parts in on.items()}
-    numbers = _numbers(dataset.classes, np.array(rows), pillars, points_on)
-    histograms = {
-        "range": _shares(range_counts),
-        "height": _shares(height_counts),
-        "reflectance": _shares(reflectance_counts),
-        "reflectance on cars": _shares([np.histogram(r, REFLECTANCES)[0] for r in on_cars]),
+    frames = [_measure(dataset, frame_id) for frame_id in ids]
+    labels = np.concatenate([f.labels for f in frames])
+    found = np.concatenate([f.found for f in frames])
+    points_on = {name: found[labels == i] for i, name in enumerate(dataset.classes)}
+    histograms = {name: _shares([f.counts[name] for f in frames]) for name in frames[0].counts}
+    numbers = {
+        "frames": len(frames),
+        "points a frame (median)": float(np.median([f.points for f in frames])),
+        **{f"{name} a frame": len(points_on[name]) / len(frames) for name in points_on},
+        **_by_distance(points_on),
+        **_of_pillars([f.pillars for f in frames]),
+        **_of_occlusion(np.concatenate([f.occlusion for f in frames]), dataset.classes[0]),
     }
     for name in ("reflectance", "reflectance on cars"):
         numbers[f"{name}: share below 0.05"] = float(histograms[name][0])
-    for level, meaning in enumerate(("fully visible", "partly occluded", "largely occluded")):
-        levels = np.concatenate(occlusion)
-        share = float((levels == level).mean()) if len(levels) else float("nan")
-        numbers[f"{dataset.classes[0]}s {meaning} (share)"] = share
     return Summary(numbers, histograms, points_on)
 
 
-def _numbers(classes, rows: np.ndarray, pillars: list, points_on: dict) -> dict[str, float]:
-    numbers = {"frames": len(rows), "points a frame (median)": float(np.median(rows[:, 0]))}
-    for column, name in enumerate(classes, start=1):
-        numbers[f"{name} a frame"] = float(rows[:, column].mean())
+def _measure(dataset: Dataset, frame_id: str) -> _Measured:
+    frame, objects = dataset.frame(frame_id), dataset.objects(frame_id)
+    xyz, reflectance = frame.points[:, :3], frame.points[:, 3]
+    inside = points_in_boxes(frame.points, frame.boxes + np.float32(ENLARGED))
+    on_cars = reflectance[inside[:, frame.labels == 0].any(axis=1)]
+    distance = np.hypot(frame.boxes[:, 0], frame.boxes[:, 1])
+    return _Measured(
+        points=len(xyz),
+        labels=frame.labels,
+        found=np.column_stack([distance, inside.sum(axis=0)]),
+        occlusion=objects.occluded[objects.names == dataset.classes[0]],
+        pillars=_pillar_counts(xyz),
+        counts={
+            "range": np.histogram(np.hypot(xyz[:, 0], xyz[:, 1]), RANGES)[0],
+            "height": np.histogram(xyz[:, 2], HEIGHTS)[0],
+            "reflectance": np.histogram(reflectance, REFLECTANCES)[0],
+            "reflectance on cars": np.histogram(on_cars, REFLECTANCES)[0],
+        },
+    )
+
+
+def _by_distance(points_on: dict[str, np.ndarray]) -> dict[str, float]:
+    numbers = {}
     for name, found in points_on.items():
         for low, high in zip(DISTANCES[:-1], DISTANCES[1:], strict=True):
             band = found[(found[:, 0] >= low) & (found[:, 0] < high), 1]
             median = float(np.median(band)) if len(band) else float("nan")
             numbers[f"points on a {name} at {low}-{high} m (median)"] = median
-    numbers["pillars a frame (median)"] = float(np.median([len(counts) for counts in pillars]))
-    counts = np.concatenate(pillars)
-    numbers["points a pillar (mean)"] = float(counts.mean())
-    numbers["pillars with one point (share)"] = float((counts == 1).mean())
     return numbers
+
+
+def _of_pillars(pillars: list[np.ndarray]) -> dict[str, float]:
+    counts = np.concatenate(pillars)
+    return {
+        "pillars a frame (median)": float(np.median([len(own) for own in pillars])),
+        "points a pillar (mean)": float(counts.mean()),
+        "pillars with one point (share)": float((counts == 1).mean()),
+    }
+
+
+def _of_occlusion(levels: np.ndarray, name: str) -> dict[str, float]:
+    meanings = ("fully visible", "partly occluded", "largely occluded")
+    return {
+        f"{name}s {meaning} (share)": float((levels == level).mean())
+        if len(levels)
+        else float("nan")
+        for level, meaning in enumerate(meanings)
+    }
 
 
 def _pillar_counts(xyz: np.ndarray) -> np.ndarray:

@@ -25,7 +25,7 @@ def test_compare_table_json_and_plot(trees, tmp_path):
     assert result.exit_code == 0, result.output
     assert "points a frame" in result.output
     found = json.loads(out.read_text())
-    assert found["numbers"]["frames"] == {"a": 7.0, "b": 7.0}
+    assert found["numbers"]["frames"] == {"a": 7, "b": 7}
     assert 0 < found["overlap"]["range"] <= 1
     assert plot.read_bytes().startswith(b"\x89PNG")
 
@@ -64,3 +64,9 @@ def test_synthetic_frames_are_like_the_real_ones(shared, tmp_path):
         assert 1 / 1.5 < ratio[f"points on a Car at {band} m (median)"] < 1.5
     for name, shares in made.histograms.items():
         assert overlap(shares, real.histograms[name]) > 0.85
+
+
+def test_a_split_without_frames_is_one_clear_error(tmp_path):
+    generate(tmp_path, 0, 1, 0, workers=1)
+    result = CliRunner().invoke(compare, [str(tmp_path), str(tmp_path), "--split", "val"])
+    assert "no frame in val" in str(result.exception)
