@@ -58,7 +58,7 @@ def _hull(b: Body) -> Shape:
             (b.windscreen[0], b.belt + 0.03), (b.rear_window[0], b.boot),
             (-front + 0.03, b.boot - 0.08), (-front, 0.48), (-front + 0.18, b.clearance),
         ],
-        top=_plan(front, half, 0.42, 0.16, 0.28, 0.12),
+        top=_plan(front, half, 0.42, 0.16, 0.30, 0.18),
         front=[(-half + 0.08, b.clearance), (-half, 0.55), (-half + 0.05, b.belt + 0.2),
                (half - 0.05, b.belt + 0.2), (half, 0.55), (half - 0.08, b.clearance)],
     )  # fmt: skip
