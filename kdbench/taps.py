@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 
 import torch
 
-from kdbench.errors import NotApplicable
+from kdbench.errors import NotApplicable, UsageError
 
 
 class Kind(StrEnum):
@@ -57,6 +57,18 @@ def find(pattern: str, specs: TapSpecs) -> list[str]:
         if names:
             return names
     return []
+
+
+def choose(pattern: str, specs: TapSpecs, *kinds: Kind) -> list[str]:
+    """The taps that a method's option `tap` asks for: at least one, each of one of `kinds`.
+
+    Raises UsageError otherwise.
+    """
+    fit = [name for name, spec in specs.items() if spec.kind in kinds]
+    names = find(pattern, specs)
+    if not names or not set(names) <= set(fit):
+        raise UsageError(f"option tap: {pattern!r} must name taps among {', '.join(fit)}")
+    return names
 
 
 def missing(needs: tuple[str, ...], specs: TapSpecs) -> list[str]:

@@ -8,7 +8,7 @@ q is flattened over the positions of one frame. It has no channels, so nothing i
 from torch.nn import functional as F
 
 from kdbench.method import Method, Paper
-from kdbench.taps import find
+from kdbench.taps import Kind, choose
 
 
 class AttentionTransfer(Method):
@@ -21,7 +21,7 @@ class AttentionTransfer(Method):
 
     def __init__(self, student, teacher, *, tap="backbone.*", weight=1000.0):
         super().__init__(student, teacher)
-        self.names, self.weight = find(tap, student), weight
+        self.names, self.weight = choose(tap, student, Kind.BEV), weight
 
     def forward(self, student, teacher, batch):
         loss = sum(

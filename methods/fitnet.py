@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from kdbench.method import Method, Paper
 from kdbench.ops.adapters import Adapter, features, set_identity
-from kdbench.taps import find
+from kdbench.taps import Kind, choose
 
 
 class FitNet(Method):
@@ -29,7 +29,7 @@ class FitNet(Method):
 
     def __init__(self, student, teacher, *, tap="neck", weight=1.0):
         super().__init__(student, teacher)
-        self.names, self.weight = find(tap, student), weight
+        self.names, self.weight = choose(tap, student, Kind.BEV, Kind.ROWS), weight
         self.adapters = nn.ModuleList(Adapter(student[n], teacher[n]) for n in self.names)
 
     def share_adapters(self):
