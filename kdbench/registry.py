@@ -59,7 +59,7 @@ class Registry(Generic[T]):
             if isinstance(found, EntryPoint):
                 plugin = found.load()
             else:
-                plugin = classes_in(importlib.import_module(found), self.base)[0]
+                plugin = self._only_class(importlib.import_module(found))
         except Exception as error:
             where = found if isinstance(found, str) else found.value
             raise UsageError(
@@ -68,7 +68,16 @@ class Registry(Generic[T]):
             ) from error
         if not (isinstance(plugin, type) and issubclass(plugin, self.base)):
             raise UsageError(f"{self.what} {name!r}: {plugin!r} is not a {self.base.__name__}")
+        if getattr(plugin, "name", None) != name:
+            raise UsageError(f"{self.what} {name!r}: {plugin!r} must have that as its `name`")
         return plugin
+
+    def _only_class(self, module) -> type[T]:
+        found = classes_in(module, self.base)
+        if len(found) != 1:
+            what = f"{self.base.__name__} classes with a name"
+            raise ImportError(f"defines {len(found)} {what}, not 1")
+        return found[0]
 
     def _scan_entry_points(self) -> None:
         if self._scanned:

@@ -1,0 +1,67 @@
+"""Names, wildcards and alternatives of taps."""
+
+import pytest
+
+from kdbench.errors import NotApplicable, UsageError
+from kdbench.taps import Kind, TapSpec, choose, find, missing, require
+
+SPECS = {
+    "voxel": TapSpec(Kind.ROWS, 64),
+    "backbone.0": TapSpec(Kind.BEV, 64),
+    "backbone.1": TapSpec(Kind.BEV, 128),
+    "neck": TapSpec(Kind.BEV, 384),
+    "head.cls": TapSpec(Kind.CLS, 3),
+}
+
+
+@pytest.mark.parametrize(
+    "pattern, names",
+    [
+        ("voxel", ["voxel"]),
+        ("backbone.*", ["backbone.0", "backbone.1"]),
+        ("backbone.1", ["backbone.1"]),
+        ("backbone", []),
+        ("Voxel", []),
+        ("*", list(SPECS)),
+        ("points|voxel", ["voxel"]),
+        ("backbone.*|voxel", ["backbone.0", "backbone.1"]),
+        ("points|proposals", []),
+        ("", []),
+    ],
+)
+def test_find(pattern, names):
+    assert find(pattern, SPECS) == names
+
+
+def test_find_keeps_the_order_of_the_detector():
+    turned = dict(reversed(SPECS.items()))
+    assert find("backbone.*", turned) == ["backbone.1", "backbone.0"]
+
+
+def test_missing_names_the_patterns_without_a_tap():
+    assert missing(("voxel", "points", "backbone.*", "a|b"), SPECS) == ["points", "a|b"]
+    assert missing((), SPECS) == []
+
+
+def test_require_passes_when_all_is_there():
+    require("kd", ("head.cls", "points|voxel"), "pointpillars", SPECS)
+    require("none", (), "anything", {})
+
+
+def test_require_says_what_is_absent_and_what_there_is():
+    with pytest.raises(NotApplicable) as error:
+        require("pkd", ("voxel", "proposals"), "pointpillars", SPECS)
+    message = str(error.value)
+    assert "'pkd' is not applicable: needs proposals;" in message
+    assert message.endswith("'pointpillars' provides voxel, backbone.0, backbone.1, neck, head.cls")
+
+
+def test_choose_gives_taps_of_the_kinds_asked_for():
+    assert choose("backbone.*", SPECS, Kind.BEV) == ["backbone.0", "backbone.1"]
+    assert choose("voxel", SPECS, Kind.BEV, Kind.ROWS) == ["voxel"]
+
+
+@pytest.mark.parametrize("pattern", ["nek", "voxel", "*", "head.cls"])
+def test_choose_refuses_no_tap_and_taps_of_other_kinds(pattern):
+    with pytest.raises(UsageError, match="among backbone.0, backbone.1, neck$"):
+        choose(pattern, SPECS, Kind.BEV)
