@@ -30,7 +30,7 @@ class WithVariants:
 
 
 DEFAULTS = {
-    "rate": 0.5, "count": 3, "tap": "neck", "on": True, "size": [1.0, 2.0], "p": None,
+    "rate": 0.5, "count": 3, "tap": "neck", "on": True, "size": [1.0, 2.0], "path": None,
 }  # fmt: skip
 
 
