@@ -99,10 +99,10 @@ def test_the_lower_border_is_inside_and_the_upper_outside():
 
 
 def test_the_last_float_before_the_upper_border_falls_into_the_last_cell():
-    grid = Grid((0.0, -39.68, -3.0, 69.12, 39.68, 1.0), (0.16, 0.16))
-    x, y = (np.nextafter(np.float32(v), np.float32(0)) for v in (69.12, 39.68))
-    pillars = pillarise(cloud([0, x, y, 0, 0]), grid, 1)
-    assert pillars.coordinates.tolist() == [[0, 495, 431]]
+    grid = Grid((-39.68, -39.68, -3.0, 39.68, 39.68, 1.0), (0.16, 0.16))
+    last = np.nextafter(np.float32(39.68), np.float32(0))  # 496.0 cells from the lower border
+    pillars = pillarise(cloud([0, last, last, 0, 0]), grid, 1)
+    assert pillars.coordinates.tolist() == [[0, 495, 495]]
 
 
 def test_no_points_give_no_pillars():
