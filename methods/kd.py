@@ -1,7 +1,8 @@
 """KD: the student learns the teacher's class scores at every anchor.
 
-    bce:  sum_a,c KL( p_T || p_S ) / max(1, sum_a max_c p_T)      p = sigmoid(z / T), times T^2
-    mse:  sum_a,c ( p_S - p_T )^2  / max(1, sum_a max_c p_T)
+    bce:  T^2 sum_a,c KL( sigmoid(z_T / T) || sigmoid(z_S / T) ) / F
+    mse:  sum_a,c ( p_S - p_T )^2 / F
+    F = max(1, sum_a max_c p_T),   p = sigmoid(z)
 
 over all anchors a and classes c of the batch. Hinton, Vinyals and Dean distil a softmax over
 classes; detection heads have one sigmoid a class, for which the binary form is the same idea.
@@ -15,7 +16,7 @@ from kdbench.method import Method, Paper
 
 
 class LogitDistillation(Method):
-    """Options: `form` bce or mse, `temperature`, `weight`."""
+    """Options: `variant` bce or mse, `temperature` (of bce), `weight`."""
 
     name = "kd"
     needs = ("head.cls",)

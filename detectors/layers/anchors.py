@@ -6,7 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from kdbench.errors import UsageError
 from kdbench.geometry.boxes import wrap_angle
+from kdbench.suggest import unknown
 
 IGNORED, BACKGROUND = -2, -1
 
@@ -31,7 +33,10 @@ HEADINGS = (0.0, math.pi / 2)
 
 
 def make_anchors(classes, point_range, height: int, width: int) -> Tensor:
-    """Anchor boxes (height, width, len(classes) * 2, 7), centred on the cells of the map."""
+    """Anchor boxes (height, width, len(classes) * 2, 7), centred on the cells of the map.
+
+    Raises UsageError for a class without published anchors.
+    """
     x0, y0, _, x1, y1, _ = point_range
     x = x0 + (torch.arange(width, dtype=torch.float32) + 0.5) * ((x1 - x0) / width)
     y = y0 + (torch.arange(height, dtype=torch.float32) + 0.5) * ((y1 - y0) / height)
@@ -39,6 +44,8 @@ def make_anchors(classes, point_range, height: int, width: int) -> Tensor:
     anchors[..., 0] = x.view(1, -1, 1, 1)
     anchors[..., 1] = y.view(-1, 1, 1, 1)
     for i, name in enumerate(classes):
+        if name not in KITTI_ANCHORS:
+            raise UsageError(unknown("class of anchors", name, KITTI_ANCHORS))
         anchor = KITTI_ANCHORS[name]
         anchors[:, :, i, :, 2] = anchor.bottom + anchor.size[2] / 2
         anchors[:, :, i, :, 3:6] = torch.tensor(anchor.size)

@@ -24,6 +24,7 @@ from kdbench.detectors.layers.anchors import (
     nearest_bev,
     set_heading,
 )
+from kdbench.errors import UsageError
 
 CLASSES = ("Car", "Pedestrian", "Cyclist")
 RANGE = (0.0, -4.0, -3.0, 8.0, 4.0, 1.0)
@@ -63,6 +64,11 @@ def test_each_class_has_its_size_at_its_height_in_two_headings():
 def test_the_published_thresholds():
     thresholds = {n: (a.matched, a.unmatched) for n, a in KITTI_ANCHORS.items()}
     assert thresholds == {"Car": (0.6, 0.45), "Pedestrian": (0.5, 0.35), "Cyclist": (0.5, 0.35)}
+
+
+def test_a_class_without_anchors_is_refused():
+    with pytest.raises(UsageError, match="'Pedestrians'; did you mean 'Pedestrian'"):
+        make_anchors(("Car", "Pedestrians"), RANGE, 2, 2)
 
 
 # Box code
