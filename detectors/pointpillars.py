@@ -118,6 +118,10 @@ class PointPillars(Detector):
 
 def _check_grid(grid: Grid) -> None:
     """The stages halve the map three times; each must come out even."""
+    if len(grid.point_range) != 6 or not grid.cell[0] > 0:
+        raise UsageError(
+            "pointpillars: point_range must be x0, y0, z0, x1, y1, z1 and pillar_size above 0"
+        )
     factor = math.prod(STRIDES)
     exact = [
         (grid.point_range[i + 3] - grid.point_range[i]) / grid.cell[i] / factor for i in (0, 1)

@@ -34,8 +34,11 @@ def complete(what: str, plugin: type, options: dict[str, Any]) -> dict[str, Any]
 def coerce(where: str, value: Any, default: Any) -> Any:
     """`value` as the type of `default`, where that loses nothing; else UsageError.
 
-    A default of None takes any value. `1e-3`, which YAML reads as text, counts as a number.
+    A default of None takes any value; items of a list are of the type of the default's first.
+    `1e-3`, which YAML reads as text, counts as a number.
     """
+    if isinstance(default, (list, tuple)) and isinstance(value, (list, tuple)):
+        return [coerce(where, item, default[0] if default else None) for item in value]
     if default is None or type(value) is type(default):
         return _plain(value)
     if isinstance(default, float) and not isinstance(value, bool):
@@ -43,8 +46,6 @@ def coerce(where: str, value: Any, default: Any) -> Any:
             return float(value)
         except (TypeError, ValueError):
             pass
-    if isinstance(default, (list, tuple)) and isinstance(value, (list, tuple)):
-        return _plain(value)
     raise UsageError(f"{where}: {value!r} is not of type {type(default).__name__}")
 
 

@@ -68,6 +68,21 @@ def test_a_ratio_below_one_is_refused(ratio):
         detector(ratio)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"point_range": [0, 1]},
+        {"pillar_size": 0.0},
+        {"pillar_size": -0.64},
+        {"pillar_size": 0.7},
+        {"point_range": [25.6, -10.24, -3, 0, 10.24, 1]},
+    ],
+)
+def test_a_grid_that_cannot_be_is_refused(options):
+    with pytest.raises(UsageError, match="point_range.* pillar_size"):
+        detector(**options)
+
+
 def test_the_published_grid_gives_the_published_map():
     network = PointPillars(CLASSES, 100)
     assert network.head.anchors.shape == (248, 216, 6, 7)
