@@ -145,7 +145,7 @@ def build_spec(
         "train": dict(values["train"]),
         "dataset": dict(values["dataset.options"]),
         "detector": dict(values["detectors"].get(detector, {})),
-        "method": {},
+        "method": dict(values.get("methods", {}).get(method, {})),
     }
     for key, value in (overrides or {}).items():
         section, _, name = key.partition(".")

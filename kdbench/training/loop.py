@@ -155,7 +155,9 @@ class Training:
         self.student.train()
         self.method.train()
         parameters = [*self.student.parameters(), *self.method.parameters()]
-        optimizer = torch.optim.AdamW(parameters, lr=train.lr, weight_decay=train.weight_decay)
+        optimizer = torch.optim.AdamW(
+            parameters, lr=train.lr, weight_decay=train.weight_decay, fused=True
+        )
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer, max_lr=train.lr, total_steps=train.steps + 1, pct_start=train.warmup,
             div_factor=10, final_div_factor=1e3, base_momentum=0.85, max_momentum=0.95,
