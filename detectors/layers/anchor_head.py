@@ -22,35 +22,36 @@ class AnchorHead(nn.Module):
         super().__init__()
         self.classes = tuple(classes)
         self.per_cell = len(classes) * len(A.HEADINGS)
-        self.cls = nn.Conv2d(inputs, self.per_cell * len(classes), 1)
-        self.box = nn.Conv2d(inputs, self.per_cell * 7, 1)
-        self.dir = nn.Conv2d(inputs, self.per_cell * 2, 1)
-        nn.init.normal_(self.box.weight, std=0.001)
-        nn.init.constant_(self.cls.bias, -math.log(99))  # a prior of 0.01, for the focal loss
+        self.sizes = {"cls": len(classes), "box": 7, "dir": 2}  # values an anchor
+        self.channels = [self.per_cell * size for size in self.sizes.values()]
+        # One convolution for all: the neck's map, the largest there is, is read once.
+        self.outputs = nn.Conv2d(inputs, sum(self.channels), 1)
+        cls, box, _ = self.channels
+        nn.init.normal_(self.outputs.weight[cls : cls + box], std=0.001)
+        with torch.no_grad():
+            self.outputs.bias[:cls] = -math.log(99)  # a prior of 0.01, for the focal loss
         grid = A.make_anchors(classes, point_range, height, width)
         self.register_buffer("anchors", grid, persistent=False)  # (H, W, A, 7)
+        by_class = grid.unflatten(2, (len(classes), len(A.HEADINGS))).permute(2, 0, 1, 3, 4)
+        footprints = A.nearest_bev(by_class.flatten(1, 3))
+        self.register_buffer("footprints", footprints, persistent=False)  # (classes, H*W*2, 4)
 
     def forward(self, neck: Tensor) -> dict[str, Tensor]:
         """(B, C, H, W) to `cls` (B, H, W, A, classes), `box` (..., 7) and `dir` (..., 2)."""
+        parts = self.outputs(neck).permute(0, 2, 3, 1).split(self.channels, dim=3)
         return {
-            "cls": self._by_anchor(self.cls(neck), len(self.classes)),
-            "box": self._by_anchor(self.box(neck), 7),
-            "dir": self._by_anchor(self.dir(neck), 2),
+            name: part.unflatten(3, (self.per_cell, size))
+            for (name, size), part in zip(self.sizes.items(), parts, strict=True)
         }
-
-    def _by_anchor(self, x: Tensor, size: int) -> Tensor:
-        batch, _, height, width = x.shape
-        return x.permute(0, 2, 3, 1).reshape(batch, height, width, self.per_cell, size)
 
     def assign(self, boxes: Tensor, labels: Tensor) -> Tensor:
         """The box index of each anchor of one frame (H, W, A), BACKGROUND or IGNORED."""
         result = torch.empty(
             self.anchors.shape[:3], dtype=torch.long, device=self.anchors.device
         ).unflatten(2, (len(self.classes), len(A.HEADINGS)))
-        grid = self.anchors.unflatten(2, (len(self.classes), len(A.HEADINGS)))
         for i, name in enumerate(self.classes):
             mine = torch.nonzero(labels == i).squeeze(1)
-            found = A.match(grid[:, :, i].reshape(-1, 7), boxes[mine], A.KITTI_ANCHORS[name])
+            found = A.match(self.footprints[i], boxes[mine], A.KITTI_ANCHORS[name])
             hit = found >= 0
             found[hit] = mine[found[hit]]
             result[:, :, i] = found.view(result[:, :, i].shape)

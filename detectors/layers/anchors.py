@@ -108,16 +108,16 @@ def nearest_bev(boxes: Tensor) -> Tensor:
 
 def aligned_iou(a: Tensor, b: Tensor) -> Tensor:
     """IoU (n, m) of axis-aligned boxes (n, 4) and (m, 4)."""
-    low = torch.maximum(a[:, None, :2], b[None, :, :2])
-    high = torch.minimum(a[:, None, 2:], b[None, :, 2:])
-    overlap = (high - low).clamp(min=0).prod(-1)
-    area_a = (a[:, 2:] - a[:, :2]).prod(-1)
-    area_b = (b[:, 2:] - b[:, :2]).prod(-1)
-    return overlap / (area_a[:, None] + area_b[None] - overlap).clamp(min=1e-9)
+    x0, y0, x1, y1 = a.unsqueeze(-1).unbind(1)  # (n, 1) each
+    u0, v0, u1, v1 = b.unbind(1)  # (m,) each
+    width = (torch.minimum(x1, u1) - torch.maximum(x0, u0)).clamp_(min=0)
+    overlap = (torch.minimum(y1, v1) - torch.maximum(y0, v0)).clamp_(min=0).mul_(width)
+    areas = (x1 - x0) * (y1 - y0) + (u1 - u0) * (v1 - v0)
+    return overlap / (areas - overlap).clamp_(min=1e-9)
 
 
 def match(anchors: Tensor, boxes: Tensor, anchor: AnchorClass) -> Tensor:
-    """For each anchor (n, 7) of a class the index of its box among `boxes` (m, 7).
+    """For each anchor (n, 4: `nearest_bev`) of a class the index of its box of `boxes` (m, 7).
 
     BACKGROUND or IGNORED where it has none. Positive are the anchors whose IoU with a box reaches
     `matched`, and each box's best anchors in any case; each goes to the box it overlaps most.
@@ -125,7 +125,7 @@ def match(anchors: Tensor, boxes: Tensor, anchor: AnchorClass) -> Tensor:
     result = torch.full((len(anchors),), BACKGROUND, dtype=torch.long, device=anchors.device)
     if len(boxes) == 0:
         return result
-    iou = aligned_iou(nearest_bev(anchors), nearest_bev(boxes))
+    iou = aligned_iou(anchors, nearest_bev(boxes))
     best, index = iou.max(dim=1)
     result[best >= anchor.unmatched] = IGNORED
     top = iou.amax(dim=0)

@@ -33,7 +33,8 @@ class PillarEncoder(nn.Module):
 
     def forward(self, features: Tensor, counts: Tensor) -> Tensor:
         """Point features (n, 9) sorted by pillar, and points a pillar (m,), to rows (m, C)."""
-        x = self.linear(features)
+        with torch.autocast(features.device.type, enabled=False):  # metres need full precision
+            x = self.linear(features)
         # Batch statistics need two points; a smaller batch is normalised by the running ones.
         if len(x) > 1 or not self.training:
             x = self.norm(x)
@@ -42,4 +43,4 @@ class PillarEncoder(nn.Module):
                 x, self.norm.running_mean, self.norm.running_var,
                 self.norm.weight, self.norm.bias, eps=self.norm.eps,
             )  # fmt: skip
-        return torch.relu(segment_max(x.float(), counts))
+        return torch.relu(segment_max(x, counts))

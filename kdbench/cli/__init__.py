@@ -1,7 +1,6 @@
 """The `kdbench` command: one small file per sub-command."""
 
 import importlib
-import os
 import sys
 import traceback
 
@@ -10,10 +9,6 @@ from rich.console import Console
 
 from kdbench import __version__
 from kdbench.errors import KdbenchError
-
-# Threads that wait for each other leave the core to the threads that prepare data. Read by
-# OpenMP when torch is imported, which is why it stands here.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # Sub-command -> where its click command stands. Loaded only when asked for, so that
 # `kdbench --help` does not import torch.

@@ -45,7 +45,7 @@ def record(tmp_path, monkeypatch):
     spec = build_spec(profile="tiny", ratio=16.0)
     clouds = inputs.generated(spec.detector.options["point_range"], 2, points=99).batches
     network = build_detector(spec.detector, Dataset.classes)
-    torch.nn.init.constant_(network.head.cls.bias, 2.0)  # finds something
+    torch.nn.init.constant_(network.head.outputs.bias, 2.0)  # finds something
     monkeypatch.setattr("kdbench.training.data.build_dataset", lambda spec, root: Two())
     monkeypatch.setattr("kdbench.training.store.load_trained", lambda spec: network)
     monkeypatch.setattr(inputs, "collate", lambda frames: clouds[frames[0]])

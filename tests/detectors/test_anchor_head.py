@@ -15,6 +15,7 @@ from kdbench.detectors.layers.anchors import (
     encode,
     heading_bin,
     match,
+    nearest_bev,
 )
 from kdbench.detectors.layers.losses import box_code_loss, sigmoid_focal
 
@@ -68,7 +69,8 @@ def owners(head, boxes, labels):
         for heading in (0, 1):
             assert (head.anchors[:, :, 2 * i + heading, 3] == KITTI_ANCHORS[name].size[0]).all()
         of_class = head.anchors[:, :, 2 * i : 2 * i + 2].reshape(-1, 7)
-        found = match(of_class, boxes[mine], KITTI_ANCHORS[name]).view(HEIGHT, WIDTH, 2)
+        found = match(nearest_bev(of_class), boxes[mine], KITTI_ANCHORS[name])
+        found = found.view(HEIGHT, WIDTH, 2)
         for at in np.ndindex(HEIGHT, WIDTH, 2):
             j = found[at].item()
             owner[at[0], at[1], 2 * i + at[2]] = mine[j] if j >= 0 else j
@@ -230,8 +232,8 @@ def test_at_most_before_boxes_of_a_class_enter_nms(head):
 def test_the_outputs_of_the_convolutions_keep_their_cells_and_anchors(head):
     neck = torch.randn(2, 4, HEIGHT, WIDTH)
     outputs = head(neck)
-    for name, size in (("cls", 3), ("box", 7), ("dir", 2)):
-        raw = getattr(head, name)(neck)
+    maps = head.outputs(neck).split([6 * 3, 6 * 7, 6 * 2], dim=1)
+    for raw, (name, size) in zip(maps, (("cls", 3), ("box", 7), ("dir", 2)), strict=True):
         assert outputs[name].shape == (2, *SHAPE, size)
         for anchor in (0, 5):
             expected = raw[1, anchor * size : (anchor + 1) * size, 3, 7]

@@ -182,7 +182,7 @@ def anchors_of(name, cell=0.5):
 def test_match_equals_a_loop(name, seed):
     boxes = random_boxes(5, seed)
     boxes[:, 3:6] = torch.tensor(KITTI_ANCHORS[name].size) * (0.7 + 0.15 * torch.arange(5)[:, None])
-    found = match(anchors_of(name), boxes, KITTI_ANCHORS[name])
+    found = match(nearest_bev(anchors_of(name)), boxes, KITTI_ANCHORS[name])
     assert found.tolist() == match_loop(anchors_of(name), boxes, KITTI_ANCHORS[name])
     assert {BACKGROUND, IGNORED} < set(found.tolist())
 
@@ -190,7 +190,7 @@ def test_match_equals_a_loop(name, seed):
 def test_a_box_below_the_threshold_takes_all_its_best_anchors():
     anchors = anchors_of("Car", cell=1.0)
     tiny = torch.tensor([[4.0, 0, 0, 0.2, 0.2, 1, 0]])  # inside many anchors, equally small in each
-    found = match(anchors, tiny, KITTI_ANCHORS["Car"])
+    found = match(nearest_bev(anchors), tiny, KITTI_ANCHORS["Car"])
     iou = aligned_iou(nearest_bev(anchors), nearest_bev(tiny))[:, 0]
     assert iou.max() < 0.05
     assert (found >= 0).sum() > 1
@@ -199,17 +199,18 @@ def test_a_box_below_the_threshold_takes_all_its_best_anchors():
 
 def test_a_box_that_touches_no_anchor_takes_none():
     far = torch.tensor([[100.0, 100, 0, 4, 2, 1, 0]])
-    assert (match(anchors_of("Car"), far, KITTI_ANCHORS["Car"]) == BACKGROUND).all()
+    assert (match(nearest_bev(anchors_of("Car")), far, KITTI_ANCHORS["Car"]) == BACKGROUND).all()
 
 
 def test_without_boxes_all_is_background():
-    assert (match(anchors_of("Car"), torch.zeros(0, 7), KITTI_ANCHORS["Car"]) == BACKGROUND).all()
+    found = match(nearest_bev(anchors_of("Car")), torch.zeros(0, 7), KITTI_ANCHORS["Car"])
+    assert (found == BACKGROUND).all()
 
 
 def test_thresholds_belong_to_the_upper_side():
     anchor = torch.tensor([[0.0, 0, 0, 4, 1, 1, 0]])
     half = torch.tensor([[0.0, 0, 0, 2, 1, 1, 0], [0, 0, 0, 4, 1, 1, 0]])  # IoU 0.5 and 1
-    anchors = torch.cat([anchor, half])
+    anchors = nearest_bev(torch.cat([anchor, half]))
     box = half[1:]
     at_matched = match(anchors, box, AnchorClass((4, 1, 1), 0, matched=0.5, unmatched=0.2))
     at_unmatched = match(anchors, box, AnchorClass((4, 1, 1), 0, matched=0.6, unmatched=0.5))
@@ -221,5 +222,7 @@ def test_an_anchor_that_is_best_for_two_boxes_goes_to_the_one_it_overlaps_more()
     anchors = torch.tensor([[0.0, 0, 0, 4, 2, 1, 0], [20, 0, 0, 4, 2, 1, 0]])
     near, nearer = [1.5, 0.0, 0, 4, 2, 1, 0], [0.5, 0.0, 0, 4, 2, 1, 0]
     for boxes, owner in (([near, nearer], 1), ([nearer, near], 0)):
-        found = match(anchors, torch.tensor(boxes), AnchorClass((4, 2, 1), 0, 0.9, 0.1))
+        found = match(
+            nearest_bev(anchors), torch.tensor(boxes), AnchorClass((4, 2, 1), 0, 0.9, 0.1)
+        )
         assert found.tolist() == [owner, BACKGROUND]
