@@ -19,6 +19,7 @@ COMMANDS = {
     "check": ("kdbench.cli.check:check", "Check that a method keeps the contract."),
     "cost": ("kdbench.cli.cost:cost", "Parameters and MACs of a detector, untrained."),
     "latency": ("kdbench.cli.latency:latency", "Inference latency of a detector."),
+    "predict": ("kdbench.cli.predict:predict", "Detect with a trained run; write KITTI results."),
     "evaluate": ("kdbench.cli.evaluate:evaluate", "Score a folder of KITTI result files."),
     "data": ("kdbench.cli.data:data", "Make, verify and compare data sets."),
     "doctor": ("kdbench.cli.doctor:doctor", "Versions, devices, extras, data found."),

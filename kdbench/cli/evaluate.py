@@ -35,7 +35,7 @@ def evaluate(labels: str, predictions: str, frames_file: str | None, json_file: 
     result = kitti_ap(_read_labels(labels, frames), found)
     # Standard output is either the table or the JSON, never both.
     where = console if json_file == "-" else Console(highlight=False)
-    where.print(_table(result, len(frames)))
+    where.print(ap_table(result, len(frames)))
     write_json(result, json_file)
 
 
@@ -81,7 +81,8 @@ def _read_predictions(folder: str, frames: list[str]) -> dict[str, KittiObjects]
     return {frame: kitti_labels.read(f"{folder}/{frame}.txt", scored=True) for frame in with_result}
 
 
-def _table(result: dict, frames: int) -> Table:
+def ap_table(result: dict, frames: int) -> Table:
+    """The result of `evaluation.kitti_ap.evaluate` as a table."""
     table = Table(title=f"KITTI AP in percent over {frames} frames")
     table.add_column("class")
     table.add_column("metric")

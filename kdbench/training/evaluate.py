@@ -19,13 +19,17 @@ OUT_OF_RANGE = 3  # an occlusion level that no difficulty admits
 
 @torch.inference_mode()
 def detect(
-    detector: Detector, dataset: Dataset, device: torch.device, reporter: Reporter
+    detector: Detector,
+    dataset: Dataset,
+    device: torch.device,
+    reporter: Reporter,
+    split: str = "val",
 ) -> dict[str, Detections]:
-    """Detections on every validation frame, on the CPU."""
+    """Detections on every frame of a split, on the CPU."""
     detector.eval()
-    ids = dataset.ids("val")
+    ids = dataset.ids(split)
     found = {}
-    with reporter.bar("  validation", len(ids)) as advance:
+    with reporter.bar(f"  detecting on {split}", len(ids)) as advance:
         for batch in evaluation_batches(dataset, ids, BATCH):
             taps = detector(detector.prepare(batch.to(device)))
             for frame_id, d in zip(batch.ids, detector.predict(taps), strict=True):
@@ -42,14 +46,11 @@ def score(dataset: Dataset, found: dict[str, Detections], point_range) -> dict:
     Objects whose centre is outside `point_range` are neither hits nor misses: a profile that
     looks at a part of the street is judged on that part.
     """
-    truth, results = {}, {}
-    for frame_id, d in found.items():
-        frame = dataset.frame(frame_id)
-        truth[frame_id] = ignore_outside(dataset.objects(frame_id), frame.calibration, point_range)
-        results[frame_id] = to_kitti(
-            d.boxes.double().numpy(), d.scores.double().numpy(), d.labels.numpy(),
-            dataset.classes, frame.calibration, frame.image_size,
-        )  # fmt: skip
+    truth = {}
+    for frame_id in found:
+        calibration = dataset.frame(frame_id).calibration
+        truth[frame_id] = ignore_outside(dataset.objects(frame_id), calibration, point_range)
+    results = kitti_results(dataset, found)
     kitti = evaluate(truth, results, dataset.classes)
     return {
         "kitti": kitti,
@@ -58,6 +59,18 @@ def score(dataset: Dataset, found: dict[str, Detections], point_range) -> dict:
         "frames": len(found),
         "point_range": [float(x) for x in point_range],
     }
+
+
+def kitti_results(dataset: Dataset, found: dict[str, Detections]) -> dict[str, KittiObjects]:
+    """Detections by frame id, as KITTI results in the camera frame."""
+    results = {}
+    for frame_id, d in found.items():
+        frame = dataset.frame(frame_id)
+        results[frame_id] = to_kitti(
+            d.boxes.double().numpy(), d.scores.double().numpy(), d.labels.numpy(),
+            dataset.classes, frame.calibration, frame.image_size,
+        )  # fmt: skip
+    return results
 
 
 def mean_moderate(kitti: dict, metric: str) -> float:

@@ -1,0 +1,59 @@
+"""`kdbench predict`: what a trained run detects, on its own data set or on another."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from kdbench import kitti_labels
+from kdbench.cli.evaluate import ap_table
+from kdbench.cli.options import plugin_option
+from kdbench.cli.output import console, json_option, write_json
+from kdbench.files import write_text
+from kdbench.measure.device import resolve_device
+from kdbench.records import read_record
+from kdbench.registry import datasets
+from kdbench.spec import DatasetSpec, RunSpec
+from kdbench.training.data import build_dataset
+from kdbench.training.evaluate import detect, kitti_results, score
+from kdbench.training.progress import Reporter
+from kdbench.training.store import load_trained
+
+
+@click.command()
+@click.argument("record", metavar="RECORD.json")
+@click.option("--dataset", help="Another data set  [the run's own].")
+@click.option("--data-root", help="Folder of the data set, in KITTI's layout.")
+@click.option("--split", type=click.Choice(["val", "train"]), default="val", show_default=True)
+@click.option("--out", metavar="DIR", help="Folder for KITTI result files, <id>.txt.")
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda or auto.")
+@plugin_option
+@json_option
+def predict(record, dataset, data_root, split, out, device, json_file) -> None:
+    """Detect with the weights of a run and score the detections.
+
+    RECORD.json is a run's record, as `kdbench run` writes it below the results folder.
+    """
+    spec = RunSpec.from_dict(read_record(Path(record))["spec"])
+    detector = load_trained(spec)
+    frames = build_dataset(_on(spec, dataset), data_root)
+    target = resolve_device(device)
+    found = detect(detector.to(target), frames, target, Reporter(), split)
+    if out:
+        for frame_id, objects in kitti_results(frames, found).items():
+            text = kitti_labels.format_rows(objects, scored=True)
+            write_text(Path(out) / f"{frame_id}.txt", text)
+        console.print(f"wrote {len(found)} result files to {out}", soft_wrap=True)
+    metrics = score(frames, found, detector.point_range)
+    write_json(metrics, json_file)
+    if json_file != "-":
+        Console(highlight=False).print(ap_table(metrics["kitti"], metrics["frames"]))
+
+
+def _on(spec: RunSpec, dataset: str | None) -> RunSpec:
+    """The run's detector on another data set, all of its frames."""
+    if dataset is None:
+        return spec
+    datasets.get(dataset)  # an unknown name is told here
+    return replace(spec, dataset=DatasetSpec(dataset))
