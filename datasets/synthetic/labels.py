@@ -5,15 +5,13 @@ import numpy as np
 from kdbench.datasets.synthetic.actors import Actor
 from kdbench.datasets.synthetic.camera import CALIBRATION, IMAGE_SIZE
 from kdbench.datasets.synthetic.raycast import Crossings
-from kdbench.geometry.boxes import boxes_lidar_to_camera, corners, wrap_angle
+from kdbench.geometry.boxes import boxes_lidar_to_camera, wrap_angle
+from kdbench.geometry.projection import clip_to_image, image_boxes
 from kdbench.kitti_labels import KittiObjects, empty, from_table
 
 FEWEST_POINTS = 5  # an object with fewer returns becomes a DontCare area
 OCCLUSION_LEVELS = (0.06, 0.55, 0.9)  # hidden share from which an object is level 1, 2, 3
 MOST_TRUNCATED = 0.95  # objects farther out of the image are dropped
-NEAR = 0.1  # metres; boxes are cut at this depth before they are projected
-_EDGES = np.array([(0, 1), (1, 2), (2, 3), (3, 0), (4, 5), (5, 6), (6, 7), (7, 4),
-                   (0, 4), (1, 5), (2, 6), (3, 7)])  # fmt: skip
 
 
 def label(actors: list[Actor], points_on: np.ndarray, hidden: np.ndarray) -> KittiObjects:
@@ -25,8 +23,7 @@ def label(actors: list[Actor], points_on: np.ndarray, hidden: np.ndarray) -> Kit
     if not actors:
         return empty()
     boxes = np.array([actor.box for actor in actors])
-    full = image_boxes(boxes)
-    clipped, truncated = clip_to_image(full)
+    clipped, truncated = truncation(image_boxes(boxes, CALIBRATION))
     hwl, location, rotation = boxes_lidar_to_camera(boxes, CALIBRATION)
     alpha = wrap_angle(rotation - np.arctan2(location[:, 0], location[:, 2]))
     names = np.array([actor.name for actor in actors])
@@ -41,33 +38,9 @@ def label(actors: list[Actor], points_on: np.ndarray, hidden: np.ndarray) -> Kit
     return from_table(names[order], rows[order]) if len(order) else empty()
 
 
-def image_boxes(boxes: np.ndarray) -> np.ndarray:
-    """Left, top, right, bottom (m, 4) of LiDAR boxes (m, 7), beyond the image's edges too.
-
-    A box behind the camera gives NaN.
-    """
-    around = np.full((len(boxes), 4), np.nan)
-    for i, own in enumerate(corners(boxes)):
-        visible = _in_front(CALIBRATION.lidar_to_rect(own))
-        if len(visible):
-            pixels, _ = CALIBRATION.rect_to_image(visible)
-            around[i] = *pixels.min(axis=0), *pixels.max(axis=0)
-    return around
-
-
-def _in_front(corner: np.ndarray) -> np.ndarray:
-    """A box's corners (8, 3) in front of the camera, and where its edges cross that limit."""
-    start, end = corner[_EDGES[:, 0]], corner[_EDGES[:, 1]]
-    cut = (start[:, 2] - NEAR) * (end[:, 2] - NEAR) < 0
-    start, end = start[cut], end[cut]
-    share = (NEAR - start[:, 2:]) / (end[:, 2:] - start[:, 2:])
-    return np.concatenate([corner[corner[:, 2] >= NEAR], start + share * (end - start)])
-
-
-def clip_to_image(full: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def truncation(full: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Boxes (m, 4) cut to the image, and the share (m,) of their area that is cut away."""
-    edge = np.array(IMAGE_SIZE * 2, float) - 1
-    clipped = np.clip(np.nan_to_num(full), 0, edge)
+    clipped = clip_to_image(full, IMAGE_SIZE)
     with np.errstate(invalid="ignore", divide="ignore"):
         share = 1 - _area(clipped) / _area(full)
     return clipped, np.nan_to_num(share, nan=1.0)

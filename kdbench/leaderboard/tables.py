@@ -35,9 +35,9 @@ COLUMNS = {
     "rec. 3D": _number("3d_recovered", ".0%"),
     "params M": _number("parameters", ".3f", 1e-6),
     "GMAC": _number("macs", ".3f", 1e-9),
-    "ratio": lambda row: f"{row['ratio_parameters']:.2f}/{row['ratio_macs']:.2f}",
-    "p50 ms": _number("latency_p50_ms", ".1f"),
-    "p90 ms": _number("latency_p90_ms", ".1f"),
+    "ratio": lambda row: f"{row['ratio_parameters']:.1f}/{row['ratio_macs']:.1f}",
+    "p50": _number("latency_p50_ms", ".1f"),
+    "p90": _number("latency_p90_ms", ".1f"),
     "s/step": _number("seconds_per_step", ".3f"),
     "x none": _number("step_against_none", ".2f"),
     "peak GB": _number("peak_memory_bytes", ".2f", 1e-9),
@@ -50,7 +50,7 @@ EXPLANATION = (
     "mAP: mean over the classes of KITTI AP at 40 recall positions, moderate difficulty, in "
     "percent. gain: against `none` with the same seeds. rec.: recovered, gain as a share of what "
     "the teacher has over `none`. ratio: measured, parameters and MACs, against the full width. "
-    "p50, p90: latency at batch 1. s/step and x none: median training step, and against `none`. "
+    "p50, p90: latency at batch 1, milliseconds. s/step and x none: median training step, and against `none`. "
     "± is the standard deviation over seeds; a table of one seed says little."
 )
 
@@ -75,7 +75,9 @@ def rich_tables(rows: list[Row]) -> list[Table]:
 
 
 def _rich_table(title: str, rows: list[Row], columns: list[str]) -> Table:
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(
+        title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0)
+    )
     for column in columns:
         name = column == "method"
         table.add_column(column, justify="left" if name else "right", no_wrap=True)

@@ -134,6 +134,21 @@ def test_debug_shows_where(kdbench):
     assert "Traceback" in err
 
 
+def test_predict_repeats_the_run_and_goes_to_other_data(kdbench, tiny, kitti_tree, tmp_path):
+    code, out, _ = kdbench(*tiny, "--method", "none", "--json", "-", "--quiet")
+    record = json.loads(out)
+    path = next((tmp_path / "results").glob("kitti/pointpillars-x4/none/*.json"))
+    root = ["--data-root", kitti_tree]
+    code, out, _ = kdbench("predict", path, *root, "--json", "-", "--out", "found")
+    assert code == 0
+    assert json.loads(out)["kitti"] == record["metrics"]["kitti"]
+    assert sorted(p.name for p in (tmp_path / "found").iterdir()) == ["000002.txt", "000003.txt"]
+    code, out, _ = kdbench("predict", path, *root, "--dataset", "kitti", "--split", "train")
+    assert code == 0 and "over 4 frames" in out
+    code, _, err = kdbench("predict", path, *root, "--dataset", "kity")
+    assert code == 2 and "did you mean 'kitti'" in err
+
+
 def test_report_without_results(kdbench, tmp_path):
     code, _, err = kdbench("report")
     assert (code, err) == (

@@ -5,9 +5,10 @@ import pytest
 
 from kdbench import kitti_labels
 from kdbench.evaluation.kitti_ap import evaluate
-from kdbench.evaluation.to_kitti import image_boxes, to_kitti
+from kdbench.evaluation.to_kitti import to_kitti
 from kdbench.geometry.boxes import boxes_camera_to_lidar
 from kdbench.geometry.calibration import Calibration, read_calibration
+from kdbench.geometry.projection import clip_to_image, image_boxes
 
 CLASSES = ("Car", "Pedestrian", "Cyclist")
 SIZE = (1200, 400)
@@ -57,7 +58,8 @@ def test_what_the_image_does_not_show_is_left_out(box):
 
 def test_a_box_beside_and_behind_the_camera():
     # From 5 m behind to 5 m ahead, 2 to 4 m to the left: its front end is what shows.
-    bbox = image_boxes(np.array([[0, 3, 0, 10, 2, 2, 0]]), PINHOLE, SIZE)[0]
+    around = image_boxes(np.array([[0, 3, 0, 10, 2, 2, 0]]), PINHOLE)
+    bbox = clip_to_image(around, SIZE)[0]
     np.testing.assert_allclose(bbox, [0, 0, 600 - 700 * 2 / 5, SIZE[1] - 1], atol=1e-9)
 
 

@@ -80,7 +80,7 @@ def test_another_seed_or_a_foreign_folder_is_refused(tree, tmp_path):
 
 
 def test_the_data_set_makes_its_frames_and_reads_them(tmp_path, tree):
-    options = dict(cache_dir=tmp_path, seed=3, workers=1)
+    options = dict(cache_dir=tmp_path, seed=3)
     dataset = Synthetic(train_frames=4, val_frames=1, **options)
     assert dataset.ids("train") == ["000000", "000001", "000002", "000003"]
     assert dataset.ids("val") == ["500000"]

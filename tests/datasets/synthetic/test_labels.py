@@ -6,10 +6,11 @@ from kdbench.datasets.synthetic import sensor
 from kdbench.datasets.synthetic.actors import Actor
 from kdbench.datasets.synthetic.camera import CALIBRATION, IMAGE_SIZE
 from kdbench.datasets.synthetic.frame import simulate
-from kdbench.datasets.synthetic.labels import clip_to_image, hidden_shares, image_boxes, label
+from kdbench.datasets.synthetic.labels import hidden_shares, label, truncation
 from kdbench.datasets.synthetic.raycast import crossings
 from kdbench.datasets.synthetic.shape import Placed, box, place
 from kdbench.geometry.boxes import boxes_camera_to_lidar, points_in_boxes
+from kdbench.geometry.projection import image_boxes
 from kdbench.kitti_labels import parse
 
 
@@ -27,23 +28,25 @@ def test_image_box_is_that_of_the_box_seen_as_points():
     pixels, depth = CALIBRATION.rect_to_image(CALIBRATION.lidar_to_rect(surface(one)))
     assert (depth > 0).all()
     assert np.allclose(
-        image_boxes(one[None])[0], [*pixels.min(axis=0), *pixels.max(axis=0)], atol=0.01
+        image_boxes(one[None], CALIBRATION)[0],
+        [*pixels.min(axis=0), *pixels.max(axis=0)],
+        atol=0.01,
     )
 
 
 def test_box_partly_behind_the_camera_is_cut_at_it():
     one = np.array([[1.0, 3.5, -0.9, 6.0, 1.7, 1.5, 0.0]])
-    full = image_boxes(one)
+    full = image_boxes(one, CALIBRATION)
     assert np.isfinite(full).all()
-    clipped, truncated = clip_to_image(full)
+    clipped, truncated = truncation(full)
     assert truncated[0] > 0.5 and clipped[0, 0] == 0
     behind = one - np.array([10.0, 0, 0, 0, 0, 0, 0])
-    assert np.isnan(image_boxes(behind)).all()
+    assert np.isnan(image_boxes(behind, CALIBRATION)).all()
 
 
 def test_truncation_is_the_share_of_the_2d_box_outside():
     full = np.array([[-100.0, 100, 100, 200], [10, 10, 20, 20], [2000, 0, 2100, 10]])
-    clipped, truncated = clip_to_image(full)
+    clipped, truncated = truncation(full)
     assert np.allclose(truncated, [0.5, 0, 1])
     assert clipped[:, [0, 2]].max() <= IMAGE_SIZE[0] - 1
 
