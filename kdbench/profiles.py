@@ -13,7 +13,7 @@ _NEAR = {"point_range": [0.0, -15.36, -3.0, 40.96, 15.36, 1.0], "pillar_size": 0
 # A frame has about 4,500 pillars at this size, so PointDistiller's N = 6000 would be all of them;
 # a thousand and 32 neighbours keep its graphs local and a step short.
 _SMALL_GRAPHS = {"pointdistiller": {"n": 1000, "k": 32}}
-_SHORT_TRAINING = {"bn_momentum": 0.05, "score_threshold": 0.05}
+_SHORT_TRAINING = {"bn_momentum": 0.05}
 
 PROFILES: dict[str, dict[str, Any]] = {
     # For tests and for trying things out: seconds, and no result worth anything.

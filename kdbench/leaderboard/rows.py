@@ -101,6 +101,8 @@ def _costs(group: list[Record]) -> Row:
         "ratio_macs": cost["ratio"]["macs"],
         "latency_p50_ms": fmean(r["latency"]["p50"] for r in group),
         "latency_p90_ms": fmean(r["latency"]["p90"] for r in group),
+        # Cores that other programs used meanwhile, in the worst of the runs.
+        "latency_contention": max((r["latency"]["contention"] or 0.0) for r in group),
     }
 
 

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from kdbench.files import write_text
 from kdbench.leaderboard.rows import Row, table_key
+from kdbench.measure.contention import DISTURBED
 
 
 def _number(key: str, form: str, scale: float = 1.0):
@@ -19,6 +20,13 @@ def _with_std(key: str):
     def show(row: Row) -> str:
         spread = row[f"{key}_std"]
         return f"{row[key]:.2f}" + (f"±{spread:.2f}" if spread is not None else "")
+
+    return show
+
+
+def _latency(key: str):
+    def show(row: Row) -> str:
+        return f"{row[key]:.1f}" + ("*" if row["latency_contention"] > DISTURBED else "")
 
     return show
 
@@ -36,8 +44,8 @@ COLUMNS = {
     "params M": _number("parameters", ".3f", 1e-6),
     "GMAC": _number("macs", ".3f", 1e-9),
     "ratio": lambda row: f"{row['ratio_parameters']:.1f}/{row['ratio_macs']:.1f}",
-    "p50": _number("latency_p50_ms", ".1f"),
-    "p90": _number("latency_p90_ms", ".1f"),
+    "p50": _latency("latency_p50_ms"),
+    "p90": _latency("latency_p90_ms"),
     "s/step": _number("seconds_per_step", ".3f"),
     "x none": _number("step_against_none", ".2f"),
     "peak GB": _number("peak_memory_bytes", ".2f", 1e-9),
@@ -46,12 +54,14 @@ COLUMNS = {
 ACCURACY = ["method", *list(COLUMNS)[1:8]]
 COST = ["method", *list(COLUMNS)[8:-1]]
 
-EXPLANATION = (
-    "mAP: mean over the classes of KITTI AP at 40 recall positions, moderate difficulty, in "
-    "percent. gain: against `none` with the same seeds. rec.: recovered, gain as a share of what "
-    "the teacher has over `none`. ratio: measured, parameters and MACs, against the full width. "
-    "p50, p90: latency at batch 1, milliseconds. s/step and x none: median training step, and against `none`. "
-    "± is the standard deviation over seeds; a table of one seed says little."
+EXPLANATION = " ".join(
+    """
+mAP: mean over the classes of KITTI AP at 40 recall positions, moderate difficulty, in percent.
+gain: against `none` with the same seeds. rec.: recovered, gain as a share of what the teacher has
+over `none`. ratio: measured, parameters and MACs, against the full width. p50, p90: latency at
+batch 1 in ms (*: other programs disturbed it). s/step, x none: median training step, and against
+`none`. ± is the standard deviation over seeds; a table of one seed says little.
+""".split()
 )
 
 

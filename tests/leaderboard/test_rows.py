@@ -79,6 +79,13 @@ def test_ratios_stand_in_tables_of_their_own():
     ]  # fmt: skip
 
 
+def test_a_latency_that_other_programs_disturbed_is_marked():
+    disturbed = record(KD, 45)
+    disturbed["latency"] = {"p50": 5.0, "p90": 6.0, "contention": 0.9}
+    page = markdown(leaderboard([record(NONE, 40), disturbed]))
+    assert "| 5.0* | 6.0* |" in page and "| 5.0 | 6.0 |" in page
+
+
 def test_tables_say_the_same_in_every_form(tmp_path):
     rows = leaderboard([record(TEACHER, 60), record(NONE, 40), record(KD, 45.25)])
     page, sheet = write_tables(rows, tmp_path)
