@@ -54,15 +54,13 @@ COLUMNS = {
 ACCURACY = ["method", *list(COLUMNS)[1:8]]
 COST = ["method", *list(COLUMNS)[8:-1]]
 
-EXPLANATION = " ".join(
-    """
+EXPLANATION = """
 mAP: mean over the classes of KITTI AP at 40 recall positions, moderate difficulty, in percent.
 gain: against `none` with the same seeds. rec.: recovered, gain as a share of what the teacher has
 over `none`. ratio: measured, parameters and MACs, against the full width. p50, p90: latency at
 batch 1 in ms (*: other programs disturbed it). s/step, x none: median training step, and against
 `none`. ± is the standard deviation over seeds; a table of one seed says little.
-""".split()
-)
+""".strip().replace("\n", " ")
 
 
 def sections(rows: list[Row]) -> list[tuple[str, list[Row]]]:
