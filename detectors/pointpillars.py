@@ -77,16 +77,20 @@ class PointPillars(Detector):
             part.to(memory_format=torch.channels_last)
 
     def _tap_specs(self, widths: list[int], neck: int, pillar: float) -> dict[str, TapSpec]:
-        specs = {"voxel": TapSpec(Kind.ROWS, widths[0], pillar)}
-        cell = pillar
-        for i, (width, stride) in enumerate(zip(widths, STRIDES, strict=True)):
-            cell *= stride
-            specs[f"backbone.{i}"] = TapSpec(Kind.BEV, width, cell)
-        out = pillar * STRIDES[0]
-        specs["neck"] = TapSpec(Kind.BEV, neck, out)
-        specs["head.cls"] = TapSpec(Kind.CLS, len(self.classes), out)
-        specs["head.box"] = TapSpec(Kind.BOX, 7, out)
-        specs["head.dir"] = TapSpec(Kind.DIR, 2, out)
+        corner = self.grid.point_range[:2]
+        specs = {"voxel": TapSpec(Kind.ROWS, widths[0], pillar, corner)}
+        cells = [pillar * math.prod(STRIDES[: i + 1]) for i in range(len(STRIDES))]
+        for i, (width, cell) in enumerate(zip(widths, cells, strict=True)):
+            specs[f"backbone.{i}"] = TapSpec(Kind.BEV, width, cell, corner)
+        norms = self.backbone.last_norms()
+        for i, (width, cell, norm) in enumerate(zip(widths, cells, norms, strict=True)):
+            affine = (norm.weight, norm.bias)
+            specs[f"preact.{i}"] = TapSpec(Kind.BEV, width, cell, corner, affine=affine)
+        out = cells[0]
+        specs["neck"] = TapSpec(Kind.BEV, neck, out, corner)
+        specs["head.cls"] = TapSpec(Kind.CLS, len(self.classes), out, corner)
+        specs["head.box"] = TapSpec(Kind.BOX, 7, out, corner, decode=self.head.decode)
+        specs["head.dir"] = TapSpec(Kind.DIR, 2, out, corner)
         return specs
 
     @property
@@ -101,10 +105,11 @@ class PointPillars(Detector):
         pillars = inputs.pillars
         rows = self.encoder(inputs.features, pillars.counts)
         shape = (pillars.frames, self.grid.height, self.grid.width)
-        maps = self.backbone(rows_to_map(rows, pillars.coordinates, shape))
+        maps, preacts = self.backbone(rows_to_map(rows, pillars.coordinates, shape))
         neck = self.neck(maps)
         taps: Taps = {"voxel": Rows(rows, pillars.coordinates, pillars.counts)}
         taps |= {f"backbone.{i}": x for i, x in enumerate(maps)}
+        taps |= {f"preact.{i}": x for i, x in enumerate(preacts)}
         taps["neck"] = neck
         taps |= {f"head.{name}": x for name, x in self.head(neck).items()}
         return taps

@@ -31,7 +31,9 @@ class Method(nn.Module):
     paper: ClassVar[Paper | None] = None
     variants: ClassVar[tuple[str, ...]] = ()  # values of the option `variant`, default first
     deviations: ClassVar[tuple[str, ...]] = ()  # what differs from the paper, and why
-    teacher: ClassVar[str] = "trained"  # which teacher it learns from: "trained" or "none"
+    # Which teacher it learns from: "trained", "none", or "ema": a copy of the student, which the
+    # method keeps up in `after_step`.
+    teacher: ClassVar[str] = "trained"
     zero_when_equal: ClassVar[bool] = False  # loss is 0 when student, teacher and adapters agree
 
     def __init__(self, student: TapSpecs, teacher: TapSpecs):
@@ -50,11 +52,18 @@ class Method(nn.Module):
         """
 
     def prepare_student(self, student: nn.Module, teacher: nn.Module) -> None:
-        """Hook: changes the student's initial weights (teacher-guided initialisation)."""
+        """Hook: changes the student's initial weights (teacher-guided initialisation).
+
+        Called once, before training.
+        """
 
     def relabel(self, batch: Batch, teacher: nn.Module, taps: Taps) -> Batch:
         """Hook: changes a batch's labels before the student's loss (label distillation)."""
         return batch
 
-    def after_step(self, student: nn.Module) -> None:
-        """Hook: called after each optimiser step (moving-average teachers)."""
+    def after_step(self, student: nn.Module, teacher: nn.Module, step: int, steps: int) -> None:
+        """Hook: called when `step` of `steps` optimiser steps are done (moving averages, ramps).
+
+        `teacher` is None for a method without one. What a method remembers between steps it keeps
+        in buffers: those are saved and come back when a training is resumed.
+        """

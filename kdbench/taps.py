@@ -1,10 +1,12 @@
 """Taps: the named intermediate results that a detector shows to a distillation method.
 
 A detector lists what it provides as `TapSpecs`; its forward pass returns the values as `Taps`.
-Names follow the stage they come from: `voxel`, `backbone.0`, `backbone.1`, ..., `neck`,
-`head.cls`, `head.box`, `head.dir`. A method asks for taps by name or pattern.
+Names follow the stage they come from: `voxel`, `backbone.0`, `backbone.1`, ..., `preact.0`, ...
+(the same maps before their last ReLU), `neck`, `head.cls`, `head.box`, `head.dir`. A method asks
+for taps by name or pattern.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
@@ -31,6 +33,12 @@ class TapSpec:
     kind: Kind
     channels: int
     cell: float = 0.0  # metres a cell (BEV and head maps) or a voxel (rows)
+    origin: tuple[float, float] = (0.0, 0.0)  # x, y of the map's corner, metres, LiDAR frame
+    # BOX: encoded boxes to boxes (B, H, W, A, 7) in the LiDAR frame, differentiable; zeros give
+    # the anchors.
+    decode: Callable[[torch.Tensor], torch.Tensor] | None = None
+    # Maps before a ReLU: scale and shift (C,) of the batch norm that made them.
+    affine: tuple[torch.Tensor, torch.Tensor] | None = None
 
 
 @dataclass(frozen=True)

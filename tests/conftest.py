@@ -5,10 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from kdbench import kitti_labels
 from kdbench.geometry.boxes import boxes_lidar_to_camera, corners
 from kdbench.geometry.calibration import Calibration, format_calibration
+
+# Tests do not time, and fail or pass the same way every time.
+settings.register_profile("kdbench", deadline=None, derandomize=True)
+settings.load_profile("kdbench")
 
 CALIBRATION = Calibration(
     p2=np.array([[721.5377, 0, 609.5593, 44.86], [0, 721.5377, 172.854, 0.2], [0, 0, 1, 0.003]]),

@@ -44,6 +44,10 @@ class AnchorHead(nn.Module):
             for (name, size), part in zip(self.sizes.items(), parts, strict=True)
         }
 
+    def decode(self, codes: Tensor) -> Tensor:
+        """Box codes (..., H, W, A, 7) to boxes; headings without the direction classifier."""
+        return A.decode(codes, self.anchors)
+
     def assign(self, boxes: Tensor, labels: Tensor) -> Tensor:
         """The box index of each anchor of one frame (H, W, A), BACKGROUND or IGNORED."""
         result = torch.empty(

@@ -26,13 +26,20 @@ class BevBackbone(nn.Module):
             inputs = width
         self.stages = nn.ModuleList(stages)
 
-    def forward(self, x: Tensor) -> list[Tensor]:
-        """(B, C, H, W) to the map of each stage."""
-        maps = []
-        for stage in self.stages:
-            x = stage(x)
+    def forward(self, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """(B, C, H, W) to the map of each stage, and the same before its last ReLU."""
+        maps, preacts = [], []
+        for *blocks, (conv, norm, _) in self.stages:
+            for block in blocks:
+                x = block(x)
+            preacts.append(norm(conv(x)))
+            x = torch.relu(preacts[-1])
             maps.append(x)
-        return maps
+        return maps, preacts
+
+    def last_norms(self) -> list[nn.BatchNorm2d]:
+        """The batch norm before the last ReLU of each stage."""
+        return [stage[-1][1] for stage in self.stages]
 
 
 class Upsampling(nn.ConvTranspose2d):

@@ -19,6 +19,7 @@ class State:
     optimizer: torch.optim.Optimizer
     schedule: Any
     scaler: torch.amp.GradScaler
+    average: nn.Module | None = None  # a teacher that changes: the student's moving average
     step: int = 0
     seconds: float = 0.0  # spent in training so far, over all its parts
 
@@ -30,6 +31,7 @@ class State:
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
             "scaler": self.scaler.state_dict(),
+            "average": self.average.state_dict() if self.average else None,
             "step": self.step,
             "seconds": self.seconds,
             "random": torch.get_rng_state(),
@@ -51,6 +53,8 @@ class State:
         self.optimizer.load_state_dict(values["optimizer"])
         self.schedule.load_state_dict(values["schedule"])
         self.scaler.load_state_dict(values["scaler"])
+        if self.average is not None:
+            self.average.load_state_dict(values["average"])
         torch.set_rng_state(values["random"])
         self.step, self.seconds = step, float(values["seconds"])
         return True

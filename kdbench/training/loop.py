@@ -123,7 +123,7 @@ class Training:
         lr = state.schedule.get_last_lr()[0]
         state.schedule.step()
         state.step += 1
-        self.method.after_step(self.student)
+        self.method.after_step(self.student, self.teacher, state.step, self.spec.train.steps)
         logs = {name: float(x.detach()) for name, x in (losses | self.method.logs).items()}
         return logs | {"lr": lr, "grad_norm": float(norm)}
 
@@ -164,7 +164,8 @@ class Training:
         )  # fmt: skip
         amp = self.device.type == "cuda" and train.amp
         scaler = torch.amp.GradScaler(self.device.type, enabled=amp)
-        return State(self.student, self.method, optimizer, schedule, scaler)
+        average = self.teacher if self.method.teacher == "ema" else None
+        return State(self.student, self.method, optimizer, schedule, scaler, average)
 
 
 def in_float32(taps: Taps) -> Taps:

@@ -1,5 +1,7 @@
 """One run from a spec to a record, with the runs it rests on."""
 
+import copy
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -97,7 +99,7 @@ class Runner:
             "schema": SCHEMA,
             "hash": spec.hash,
             "spec": spec.to_dict(),
-            "teacher": spec.teacher().hash if teacher is not None else None,
+            "teacher": spec.teacher().hash if method.teacher == "trained" else None,
             "metrics": score(dataset, found, student.point_range),
             "cost": self._cost(spec, dataset, student, method, device),
             "latency": self._latency(dataset, student, device),
@@ -139,16 +141,25 @@ def build_networks(
     student = build_detector(spec.detector, dataset.classes)
     kind = methods.get(spec.method.name)
     require(kind.name, kind.needs, spec.detector.name, student.taps)
-    teacher = None
-    if kind.teacher != "none":
-        teacher = store.load_trained(spec.teacher())
-        teacher.requires_grad_(False).eval().to(device)
+    teacher = make_teacher(kind, student, lambda: store.load_trained(spec.teacher()))
+    if teacher is not None:
+        teacher.to(device)
     torch.manual_seed(spec.seed + 1)
     teacher_taps = student.taps if teacher is None else teacher.taps
     method = kind(student.taps, teacher_taps, **spec.method.options)
     if teacher is not None:
         method.prepare_student(student, teacher)
     return student.to(device), teacher, method.to(device)
+
+
+def make_teacher(
+    kind: type[Method], student: Detector, trained: Callable[[], Detector]
+) -> Detector | None:
+    """The teacher a method asks for, frozen, in evaluation mode; `trained` makes a trained one."""
+    if kind.teacher == "none":
+        return None
+    teacher = copy.deepcopy(student) if kind.teacher == "ema" else trained()
+    return teacher.requires_grad_(False).eval()
 
 
 def _identified(spec: RunSpec, dataset: Dataset) -> RunSpec:

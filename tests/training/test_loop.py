@@ -31,8 +31,8 @@ def stop_after(run: Training, steps: int, how) -> None:
     """Makes a training call `how` when so many steps are done."""
     original = run.method.after_step
 
-    def after_step(student):
-        original(student)
+    def after_step(*arguments):
+        original(*arguments)
         run.done = getattr(run, "done", 0) + 1
         if run.done == steps:
             how()

@@ -1,0 +1,75 @@
+"""Boxes on BEV maps: pooled features and foreground masks, for detection distillation."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from kdbench.taps import TapSpec
+
+
+def box_grid(boxes: Tensor, size: int) -> Tensor:
+    """Points (m, size, size, 2: x, y) spread evenly over boxes (m, 7), turned with them.
+
+    The first axis runs along the box's length, the second along its width; metres, LiDAR frame.
+    """
+    steps = (torch.arange(size, device=boxes.device, dtype=boxes.dtype) + 0.5) / size - 0.5
+    along = steps[None, :, None] * boxes[:, 3, None, None]
+    across = steps[None, None, :] * boxes[:, 4, None, None]
+    cos, sin = boxes[:, 6].cos()[:, None, None], boxes[:, 6].sin()[:, None, None]
+    x = boxes[:, 0, None, None] + along * cos - across * sin
+    y = boxes[:, 1, None, None] + along * sin + across * cos
+    return torch.stack([x, y], dim=-1)
+
+
+def sample_map(x: Tensor, points: Tensor, spec: TapSpec) -> Tensor:
+    """A map (C, H, W) at points (..., 2: x, y in metres), bilinear; (..., C), 0 outside."""
+    height, width = x.shape[1:]
+    origin = points.new_tensor(spec.origin)
+    extent = points.new_tensor([width, height]) * spec.cell
+    place = (points - origin) / extent * 2 - 1
+    flat = F.grid_sample(
+        x[None], place.to(x.dtype).view(1, 1, -1, 2), mode="bilinear", align_corners=False
+    )
+    return flat[0, :, 0].T.unflatten(0, points.shape[:-1])
+
+
+def pool_boxes(x: Tensor, boxes: list[Tensor], spec: TapSpec, size: int = 7) -> Tensor:
+    """Features of a batch of maps (B, C, H, W) inside boxes (a frame: (m, 7)).
+
+    Returns (M, size, size, C), the boxes of all frames one after the other; M may be 0.
+    """
+    return torch.cat(
+        [sample_map(frame, box_grid(b, size), spec) for frame, b in zip(x, boxes, strict=True)]
+    )
+
+
+def cell_centres(spec: TapSpec, height: int, width: int, device=None) -> Tensor:
+    """Centres (height, width, 2: x, y in metres) of a map's cells."""
+    x = spec.origin[0] + (torch.arange(width, device=device) + 0.5) * spec.cell
+    y = spec.origin[1] + (torch.arange(height, device=device) + 0.5) * spec.cell
+    return torch.stack(torch.broadcast_tensors(x[None, :], y[:, None]), dim=-1)
+
+
+def foreground(boxes: list[Tensor], spec: TapSpec, height: int, width: int) -> Tensor:
+    """For each cell (B, height, width) int64 the box of its frame that holds its centre, or -1.
+
+    A box that holds no cell's centre takes the cell that its own centre is in; where boxes
+    overlap, the later one counts.
+    """
+    return torch.stack([_foreground(b, spec, height, width) for b in boxes])
+
+
+def _foreground(boxes: Tensor, spec: TapSpec, height: int, width: int) -> Tensor:
+    owner = torch.full((height, width), -1, dtype=torch.long, device=boxes.device)
+    centres = cell_centres(spec, height, width, boxes.device)
+    for i, box in enumerate(boxes):
+        offset = centres - box[:2]
+        cos, sin = box[6].cos(), box[6].sin()
+        along = (offset[..., 0] * cos + offset[..., 1] * sin).abs()
+        across = (offset[..., 1] * cos - offset[..., 0] * sin).abs()
+        inside = (along <= box[3] / 2) & (across <= box[4] / 2)
+        column, row = ((box[:2] - box.new_tensor(spec.origin)) / spec.cell).floor().long().tolist()
+        if not inside.any() and 0 <= row < height and 0 <= column < width:
+            inside[row, column] = True
+        owner[inside] = i
+    return owner
