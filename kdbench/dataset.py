@@ -56,8 +56,9 @@ def collate(frames: Sequence[Frame]) -> Batch:
     return Batch(
         ids=[f.id for f in frames],
         points=torch.from_numpy(np.concatenate(points)),
-        boxes=[torch.from_numpy(f.boxes) for f in frames],
-        labels=[torch.from_numpy(f.labels) for f in frames],
+        # Copies: a data set may hand out the arrays that it keeps.
+        boxes=[torch.tensor(f.boxes) for f in frames],
+        labels=[torch.tensor(f.labels) for f in frames],
     )
 
 

@@ -8,7 +8,8 @@ import click
 from rich.console import Console
 
 from kdbench import __version__
-from kdbench.errors import KdbenchError
+from kdbench.errors import KdbenchError, UsageError
+from kdbench.suggest import unknown
 
 # Sub-command -> where its click command stands. Loaded only when asked for, so that
 # `kdbench --help` does not import torch.
@@ -38,7 +39,7 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx, name):
         if name not in self.table:
-            return None
+            raise UsageError(unknown("command", name, self.table))
         module, attribute = self.table[name][0].split(":")
         return getattr(importlib.import_module(module), attribute)
 

@@ -8,7 +8,7 @@ from kdbench.registry import load_plugin
 
 set_option = click.option(
     "--set", "assignments", multiple=True, metavar="KEY=VALUE",
-    help="Override a setting, such as train.epochs=3 or method.weight=2; repeatable.",
+    help="Override a setting, such as train.steps=900 or method.weight=2; repeatable.",
 )  # fmt: skip
 
 
