@@ -1,0 +1,40 @@
+"""Which anchors stand on or near an object, by axis-aligned overlap seen from above."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from kdbench.geometry.boxes import wrap_angle
+
+
+def aligned_footprints(boxes: Tensor) -> Tensor:
+    """Footprints (..., 4: x0, y0, x1, y1) of boxes (..., 7) turned to the nearest right angle."""
+    across = (wrap_angle(boxes[..., 6] * 2).abs() > math.pi / 2).unsqueeze(-1)
+    half = torch.where(across, boxes[..., [4, 3]], boxes[..., 3:5]) / 2
+    return torch.cat([boxes[..., :2] - half, boxes[..., :2] + half], dim=-1)
+
+
+def aligned_bev_iou(a: Tensor, b: Tensor) -> Tensor:
+    """Intersection over union (n, m) of the aligned footprints of boxes (n, 7) and (m, 7)."""
+    a, b = aligned_footprints(a)[:, None], aligned_footprints(b)
+    low, high = torch.maximum(a[..., :2], b[:, :2]), torch.minimum(a[..., 2:], b[:, 2:])
+    shared = (high - low).clamp(min=0).prod(-1)
+    area_a, area_b = ((x[..., 2:] - x[..., :2]).prod(-1) for x in (a, b))
+    return shared / (area_a + area_b - shared).clamp(min=1e-9)
+
+
+def anchors_near(anchors: Tensor, boxes: list[Tensor], fraction: float) -> Tensor:
+    """Of anchors (H, W, A, 7), those that overlap a box of a frame (m, 7) well: (B, H, W, A) bool.
+
+    Well is an IoU above `fraction` of the largest that the box has with any anchor, so that
+    every box on the map has some. Anchors of every class count, as boxes come without one.
+    """
+    return torch.stack([_near(anchors.flatten(0, 2), b, fraction) for b in boxes]).view(
+        len(boxes), *anchors.shape[:3]
+    )
+
+
+def _near(anchors: Tensor, boxes: Tensor, fraction: float) -> Tensor:
+    iou = aligned_bev_iou(anchors, boxes.to(anchors.dtype))
+    return (iou > fraction * iou.amax(dim=0)).any(dim=1)

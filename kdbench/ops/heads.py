@@ -1,0 +1,27 @@
+"""Differences between the heads of teacher and student, for logit distillation."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def binary_kl(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
+    """T^2 KL( sigmoid(teacher / T) || sigmoid(student / T) ) of each logit, same shape.
+
+    It is cross-entropy less the teacher's entropy: the same gradient, and 0 when both agree.
+    """
+    student, teacher = student / temperature, teacher / temperature
+    p = torch.sigmoid(teacher)
+    cross = F.binary_cross_entropy_with_logits(student, p, reduction="none")
+    entropy = F.binary_cross_entropy_with_logits(teacher, p, reduction="none")
+    return temperature**2 * (cross - entropy)
+
+
+def code_difference(student: Tensor, teacher: Tensor) -> Tensor:
+    """Difference of encoded boxes (..., 7); of the last entry, the heading, the sine of it.
+
+    A head that learns the sine of its heading's error is free to be half a turn off, which its
+    direction classifier puts right; so half a turn between teacher and student is no difference.
+    """
+    difference = student - teacher
+    return torch.cat([difference[..., :6], difference[..., 6:].sin()], dim=-1)
