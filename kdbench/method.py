@@ -31,9 +31,12 @@ class Method(nn.Module):
     paper: ClassVar[Paper | None] = None
     variants: ClassVar[tuple[str, ...]] = ()  # values of the option `variant`, default first
     deviations: ClassVar[tuple[str, ...]] = ()  # what differs from the paper, and why
-    # Which teacher it learns from: "trained", "none", or "ema": a copy of the student, which the
-    # method keeps up in `after_step`.
+    # Which teacher it learns from: "trained"; "self": the same student, trained without
+    # distillation; "random": the full-width network, untrained; "ema": a copy of the student,
+    # which the method keeps up in `after_step`; or "none".
     teacher: ClassVar[str] = "trained"
+    # False for a method that teaches through `prepare_student` or `relabel` alone.
+    teaches_by_loss: ClassVar[bool] = True
     zero_when_equal: ClassVar[bool] = False  # loss is 0 when student, teacher and adapters agree
 
     def __init__(self, student: TapSpecs, teacher: TapSpecs):

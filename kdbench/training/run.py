@@ -56,7 +56,7 @@ class Runner:
         spec = _identified(replace(spec, device=device.type), dataset)
         for earlier in (spec.teacher(), spec.baseline()):
             if earlier != spec:
-                self._ensure(earlier, dataset)
+                self._ensure(earlier, dataset, weights_needed=earlier == teacher_run(spec))
         return self._ensure(spec, dataset, force=self.force)
 
     def _check_applicable(self, spec: RunSpec) -> None:
@@ -64,9 +64,12 @@ class Runner:
         taps = build_detector(spec.detector, ("Car",)).taps
         require(method.name, method.needs, spec.detector.name, taps)
 
-    def _ensure(self, spec: RunSpec, dataset: Dataset, force: bool = False) -> Record:
+    def _ensure(
+        self, spec: RunSpec, dataset: Dataset, force: bool = False, weights_needed: bool = False
+    ) -> Record:
         record = None if force else find_record(self.results, spec)
-        if record is not None and self._weights_are_good(spec):
+        weights_needed = weights_needed or spec == spec.teacher()
+        if record is not None and (not weights_needed or self._weights_are_good(spec)):
             self.reporter.say(f"{spec.label}: done before, {self.results / spec.record_path}")
             return record
         if force:
@@ -78,9 +81,7 @@ class Runner:
         return record
 
     def _weights_are_good(self, spec: RunSpec) -> bool:
-        """Whether a teacher's weights can be used; other runs' weights are not needed again."""
-        if spec != spec.teacher():
-            return True
+        """Whether a finished run can be the teacher of another."""
         try:
             store.load_trained(spec)
         except DataError as error:
@@ -99,7 +100,7 @@ class Runner:
             "schema": SCHEMA,
             "hash": spec.hash,
             "spec": spec.to_dict(),
-            "teacher": spec.teacher().hash if method.teacher == "trained" else None,
+            "teacher": source.hash if (source := teacher_run(spec)) else None,
             "metrics": score(dataset, found, student.point_range),
             "cost": self._cost(spec, dataset, student, method, device),
             "latency": self._latency(dataset, student, device),
@@ -141,7 +142,7 @@ def build_networks(
     student = build_detector(spec.detector, dataset.classes)
     kind = methods.get(spec.method.name)
     require(kind.name, kind.needs, spec.detector.name, student.taps)
-    teacher = make_teacher(kind, student, lambda: store.load_trained(spec.teacher()))
+    teacher = make_teacher(spec, student, store.load_trained)
     if teacher is not None:
         teacher.to(device)
     torch.manual_seed(spec.seed + 1)
@@ -152,14 +153,36 @@ def build_networks(
     return student.to(device), teacher, method.to(device)
 
 
+def teacher_run(spec: RunSpec) -> RunSpec | None:
+    """The run whose trained weights are those of the teacher; None when there is no such run."""
+    kind = methods.get(spec.method.name).teacher
+    return {"trained": spec.teacher(), "self": spec.baseline()}.get(kind)
+
+
 def make_teacher(
-    kind: type[Method], student: Detector, trained: Callable[[], Detector]
+    spec: RunSpec, student: Detector, load: Callable[[RunSpec], Detector]
 ) -> Detector | None:
-    """The teacher a method asks for, frozen, in evaluation mode; `trained` makes a trained one."""
-    if kind.teacher == "none":
+    """The teacher a run's method asks for, frozen; `load` gives the trained detector of a run.
+
+    It is in evaluation mode, save an untrained one: its running statistics are those of no data,
+    and would let its features fade from layer to layer. Its batch norms take the statistics of
+    each batch, and keep none.
+    """
+    kind = methods.get(spec.method.name).teacher
+    if kind == "none":
         return None
-    teacher = copy.deepcopy(student) if kind.teacher == "ema" else trained()
-    return teacher.requires_grad_(False).eval()
+    if kind == "ema":
+        teacher = copy.deepcopy(student)
+    elif kind == "random":
+        teacher = build_detector(spec.teacher().detector, student.classes)
+    else:
+        teacher = load(teacher_run(spec))
+    teacher.requires_grad_(False).eval()
+    if kind == "random":
+        for module in teacher.train().modules():
+            if hasattr(module, "track_running_stats"):
+                module.track_running_stats = False
+    return teacher
 
 
 def _identified(spec: RunSpec, dataset: Dataset) -> RunSpec:
