@@ -1,0 +1,18 @@
+"""Control: a method whose teacher was never trained.
+
+The teacher is the full-width network with its initial weights, drawn from the run's seed. Its
+batch norms take the statistics of each batch: their running ones are those of no data, and with
+them features would fade from layer to layer until there is nothing to imitate. What a method
+still gains comes from its pull towards some wider features, not from what a teacher learned.
+"""
+
+from kdbench.ops.wrapped import Wrapped
+
+
+class RandomTeacher(Wrapped):
+    """Option: `method`, the name of the method that is tested, with its own default options."""
+
+    name = "random-teacher"
+    needs = ("neck",)
+    teacher = "random"
+    deviations = ("the wrapped method has its default options, not those of the profile",)

@@ -1,0 +1,63 @@
+"""Control: a method whose teacher says the right things in the wrong places.
+
+In each frame and at each step, the teacher's taps are permuted over their positions: cells of
+maps and heads, rows of voxels. Taps of one size are permuted alike, so that a cell's class and
+box stay together; coordinates and counts of voxels stay where they are. What a method still
+gains does not come from what the teacher knows about a place.
+"""
+
+from dataclasses import replace
+
+import torch
+
+from kdbench.ops.wrapped import Wrapped
+from kdbench.taps import Rows
+
+
+class Shuffled(Wrapped):
+    """Option: `method`, the name of the method that is tested, with its own default options."""
+
+    name = "shuffled"
+    needs = ("neck",)
+    deviations = (
+        "the permutation is drawn anew at each step: a fixed one could be learned in part",
+        "the wrapped method has its default options, not those of the profile",
+    )
+
+    def forward(self, student, teacher, batch):
+        return super().forward(student, self.permuted(teacher), batch)
+
+    def relabel(self, batch, teacher, taps):
+        return super().relabel(batch, teacher, self.permuted(taps))
+
+    def permuted(self, taps):
+        """The same taps, with the positions of each frame in random order."""
+        orders = {}
+        return {
+            name: _rows(tap) if isinstance(tap, Rows) else _map(tap, self._is_map(name), orders)
+            for name, tap in taps.items()
+        }
+
+    def _is_map(self, name):
+        return self.teacher_specs[name].kind == "bev"
+
+
+def _map(x, channels_first, orders):
+    """A map (B, C, H, W), or a head's (B, H, W, ...), with its cells permuted."""
+    dims = (2, 3) if channels_first else (1, 2)
+    size = tuple(x.shape[d] for d in dims)
+    flat = x.flatten(*dims)
+    if size not in orders:
+        orders[size] = [torch.randperm(size[0] * size[1]) for _ in x]
+    pairs = zip(flat, orders[size], strict=True)
+    frames = [frame.index_select(dims[0] - 1, order.to(x.device)) for frame, order in pairs]
+    return torch.stack(frames).unflatten(dims[0], size)
+
+
+def _rows(rows):
+    """Rows with the features of each frame permuted."""
+    counts = torch.unique_consecutive(rows.coordinates[:, 0], return_counts=True)[1].tolist()
+    starts = [sum(counts[:i]) for i in range(len(counts))]
+    orders = [start + torch.randperm(count) for start, count in zip(starts, counts, strict=True)]
+    order = torch.cat(orders).to(rows.features.device) if orders else slice(0)
+    return replace(rows, features=rows.features[order])
