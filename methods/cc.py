@@ -17,7 +17,11 @@ from kdbench.ops.embeddings import embed_boxes
 
 
 class CorrelationCongruence(Method):
-    """Options: `gamma` (0.4) and `order` P (2) of the kernel, the paper's, and `weight`."""
+    """Options: `gamma` (0.4) and `order` P (2) of the kernel, the paper's, and `weight`.
+
+    With `weight` 100 the term starts at about 1. RepDistiller's 0.02 is for another form of the
+    loss, with embeddings of no fixed length.
+    """
 
     name = "cc"
     needs = ("neck",)
