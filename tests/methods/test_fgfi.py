@@ -39,11 +39,11 @@ def codes(student, teacher):
 
 
 def iou(a, b):
-    sides = [
-        max(0, min(a[i] + a[i + 3] / 2, b[i] + b[i + 3] / 2) - max(a[i] - a[i + 3] / 2,
-            b[i] - b[i + 3] / 2)) for i in (0, 1)
-    ]  # fmt: skip
-    shared = sides[0] * sides[1]
+    """Of boxes with yaw 0."""
+    shared = 1.0
+    for i in (0, 1):
+        high = min(a[i] + a[i + 3] / 2, b[i] + b[i + 3] / 2)
+        shared *= max(0.0, high - max(a[i] - a[i + 3] / 2, b[i] - b[i + 3] / 2))
     return shared / (a[3] * a[4] + b[3] * b[4] - shared)
 
 
