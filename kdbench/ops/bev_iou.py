@@ -17,11 +17,13 @@ def aligned_footprints(boxes: Tensor) -> Tensor:
 
 def aligned_bev_iou(a: Tensor, b: Tensor) -> Tensor:
     """Intersection over union (n, m) of the aligned footprints of boxes (n, 7) and (m, 7)."""
-    a, b = aligned_footprints(a)[:, None], aligned_footprints(b)
-    low, high = torch.maximum(a[..., :2], b[:, :2]), torch.minimum(a[..., 2:], b[:, 2:])
-    shared = (high - low).clamp(min=0).prod(-1)
-    area_a, area_b = ((x[..., 2:] - x[..., :2]).prod(-1) for x in (a, b))
-    return shared / (area_a + area_b - shared).clamp(min=1e-9)
+    x0, y0, x1, y1 = aligned_footprints(a).unsqueeze(-1).unbind(1)  # (n, 1) each
+    u0, v0, u1, v1 = aligned_footprints(b).unbind(1)  # (m,) each
+    along = (torch.minimum(x1, u1) - torch.maximum(x0, u0)).clamp(min=0)
+    across = (torch.minimum(y1, v1) - torch.maximum(y0, v0)).clamp(min=0)
+    shared = along * across
+    areas = (x1 - x0) * (y1 - y0) + (u1 - u0) * (v1 - v0)
+    return shared / (areas - shared).clamp(min=1e-9)
 
 
 def anchors_near(anchors: Tensor, boxes: list[Tensor], fraction: float) -> Tensor:

@@ -47,7 +47,9 @@ def student(generator):
 
 @pytest.fixture
 def teacher(generator):
-    return heads(generator)
+    taps = heads(generator)
+    taps["head.cls"][0, 4, 3, 0] = 2.0  # sure of the box's best anchor: near, but main
+    return taps
 
 
 def iou(a, b):
@@ -84,7 +86,7 @@ def gaussian_kl(student, teacher, places, sigma):
 @pytest.mark.parametrize("score, gamma, sigma", [(0.3, 0.25, 0.5), (0.5, 0.6, 0.1)])
 def test_regions_equal_the_kl_of_gaussians(student, teacher, score, gamma, sigma):
     main, valuable = regions(teacher, score, gamma)
-    assert main and valuable
+    assert valuable and (0, 4, 3, 0) in main
     method = ld(score=score, gamma=gamma, sigma=sigma, main=2.0, valuable=3.0)
     terms = method(student, teacher, scene())
     assert set(terms) == {"main", "valuable"}
