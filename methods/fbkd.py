@@ -23,7 +23,7 @@ from kdbench.ops.embeddings import draw_places, take
 class FeatureBased(Method):
     """Options: weights `mask`, `channel`, `spatial`, `relation`; `temperature`; `n` positions.
 
-    The weights are the paper's for two-stage detectors, temperature 0.5 MMRazor's.
+    Weights and temperature are those of MMRazor's implementation.
     """
 
     name = "fbkd"
@@ -39,7 +39,7 @@ class FeatureBased(Method):
         "the non-local block has no learned parts: on the teacher's side they would be trained "
         "to make the relation easy to match",
         "relations between n positions drawn anew in each step: all of a map's do not fit",
-        "one adapter for all terms; the paper has one for each",
+        "one adapter for all terms; MMRazor's implementation has one for each",
         "masks are weights, without gradient: otherwise the student could lower the loss by "
         "looking away from where it is wrong",
         "norms are of each frame, so that they do not grow with the batch",

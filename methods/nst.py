@@ -13,7 +13,7 @@ from kdbench.taps import Kind, choose
 
 
 class NeuronSelectivity(Method):
-    """Options: `tap` (a pattern: which maps) and `weight` (50: the paper's)."""
+    """Options: `tap` (a pattern: which maps) and `weight` (50: RepDistiller's)."""
 
     name = "nst"
     needs = ("neck",)
@@ -24,7 +24,7 @@ class NeuronSelectivity(Method):
     )
     zero_when_equal = True
     deviations = (
-        "the polynomial kernel of degree 2, the paper's best; not its linear and Gaussian ones",
+        "the polynomial kernel of degree 2 alone; the paper tries linear and Gaussian ones too",
         "the layer is the neck, the last map before the head, as the paper's is the last before "
         "the classifier",
     )

@@ -32,7 +32,7 @@ class VariationalInformation(Method):
         "Variational Information Distillation for Knowledge Transfer", 2019, "CVPR 2019, 1904.05835"
     )
     deviations = (
-        "the mean is read off by one 1x1 convolution, not by three with ReLUs: the same adapter "
+        "the mean is read off by one 1x1 convolution, not by several with ReLUs: the same adapter "
         "as the other methods have, so that losses are compared and not adapters",
         "mean over a map, not sum: independent of the map's size",
         "the layer is the neck, the last map before the head",
