@@ -10,6 +10,7 @@ import torch
 
 from kdbench.method import Method, Paper
 from kdbench.ops.adapters import Adapter, set_identity
+from kdbench.ops.anchors import anchor_boxes
 from kdbench.ops.bev_iou import anchors_near
 
 
@@ -46,5 +47,5 @@ class FineGrainedImitation(Method):
     @torch.no_grad()
     def _near_objects(self, codes, boxes):
         """The mask m, (B, H, W) bool."""
-        anchors = self.teacher_specs["head.box"].decode(torch.zeros_like(codes[:1]))[0]
+        anchors = anchor_boxes(codes, self.teacher_specs["head.box"])
         return anchors_near(anchors, boxes, self.psi).any(-1)

@@ -14,6 +14,7 @@ no distribution of its own, so each code is taken as the mean of one of fixed wi
 import torch
 
 from kdbench.method import Method, Paper
+from kdbench.ops.anchors import anchor_boxes
 from kdbench.ops.bev_iou import anchors_near
 from kdbench.ops.heads import binary_kl, code_difference
 
@@ -69,8 +70,7 @@ class LocalisationDistillation(Method):
     def _regions(self, teacher, boxes):
         """Main and valuable anchors, (B, H, W, A) bool each; no anchor is in both."""
         main = teacher["head.cls"].sigmoid().amax(-1) >= self.score
-        decode = self.teacher_specs["head.box"].decode
-        anchors = decode(torch.zeros_like(teacher["head.box"][:1]))[0]
+        anchors = anchor_boxes(teacher["head.box"], self.teacher_specs["head.box"])
         return main, anchors_near(anchors, boxes, self.gamma) & ~main
 
 

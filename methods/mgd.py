@@ -42,6 +42,8 @@ class MaskedGenerativeDistillation(Method):
 
     def forward(self, student, teacher, batch):
         adapted = self.adapter(student["neck"])
-        seen = torch.rand_like(adapted[:, :1]) >= self.mask  # (B, 1, H, W): all channels alike
+        # (B, 1, H, W): all channels alike. Drawn on the CPU, whose random state a resumed
+        # training takes up again.
+        seen = torch.rand(adapted[:, :1].shape).to(adapted.device) >= self.mask
         error = F.mse_loss(self.generator(adapted * seen), teacher["neck"], reduction="sum")
         return {"generation": self.weight * error / len(adapted)}

@@ -39,7 +39,7 @@ def loop(method, student, teacher, seen):
 def test_equals_a_loop(student, teacher, batch, student_specs, teacher_specs, mask):
     method = mgd(student_specs, teacher_specs, mask=mask, weight=0.1)
     torch.manual_seed(1)
-    seen = (torch.rand(2, 1, 8, 12, dtype=torch.float64) >= mask).numpy()
+    seen = (torch.rand(2, 1, 8, 12) >= mask).numpy()
     torch.manual_seed(1)
     found = method(student, teacher, batch)["generation"].item()
     assert found == pytest.approx(0.1 * loop(method, student, teacher, seen))
