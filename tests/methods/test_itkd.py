@@ -40,8 +40,9 @@ def scene(*frames):
     return Batch([str(i) for i in range(len(frames))], torch.zeros(0, 5), boxes, labels)
 
 
-OBJECTS = scene([(-0.9, -1.9), (1.9, -0.1), (0.3, -1.2)], [(0.0, -1.0), (9.0, 0.0)])
-CELLS = [(0, 0, 0), (0, 3, 5), (0, 1, 2), (1, 2, 2)]  # frame, row, column; the last box is off
+OFF = [(9.0, -1.0), (-9.0, -1.0), (0.0, 9.0), (0.0, -9.0)]
+OBJECTS = scene([(-0.9, -1.9), (1.9, -0.1), (0.3, -1.2)], [(0.0, -1.0), *OFF])
+CELLS = [(0, 0, 0), (0, 3, 5), (0, 1, 2), (1, 2, 2)]  # frame, row, column
 
 
 def itkd(**options):
