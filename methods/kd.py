@@ -10,9 +10,9 @@ KL is binary cross-entropy less the teacher's entropy: same gradient, and 0 when
 """
 
 import torch
-from torch.nn import functional as F
 
 from kdbench.method import Method, Paper
+from kdbench.ops.heads import binary_kl
 
 
 class LogitDistillation(Method):
@@ -41,9 +41,5 @@ class LogitDistillation(Method):
         if self.variant == "mse":
             loss = (torch.sigmoid(z_s) - torch.sigmoid(z_t)).square().sum()
         else:
-            z_s, z_t = z_s / self.temperature, z_t / self.temperature
-            p_t = torch.sigmoid(z_t)
-            cross = F.binary_cross_entropy_with_logits(z_s, p_t, reduction="sum")
-            entropy = F.binary_cross_entropy_with_logits(z_t, p_t, reduction="sum")
-            loss = (cross - entropy) * self.temperature**2
+            loss = binary_kl(z_s, z_t, self.temperature).sum()
         return {"kd": self.weight * loss / foreground}

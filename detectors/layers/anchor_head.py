@@ -11,6 +11,7 @@ from kdbench.detector import Detections
 from kdbench.detectors.layers import anchors as A
 from kdbench.detectors.layers.losses import box_code_loss, sigmoid_focal
 from kdbench.geometry.nms import rotated_nms
+from kdbench.ops.bev_iou import aligned_footprints
 
 CLS_WEIGHT, BOX_WEIGHT, DIR_WEIGHT = 1.0, 2.0, 0.2  # published loss weights
 
@@ -33,7 +34,7 @@ class AnchorHead(nn.Module):
         grid = A.make_anchors(classes, point_range, height, width)
         self.register_buffer("anchors", grid, persistent=False)  # (H, W, A, 7)
         by_class = grid.unflatten(2, (len(classes), len(A.HEADINGS))).permute(2, 0, 1, 3, 4)
-        footprints = A.nearest_bev(by_class.flatten(1, 3))
+        footprints = aligned_footprints(by_class.flatten(1, 3))
         self.register_buffer("footprints", footprints, persistent=False)  # (classes, H*W*2, 4)
 
     def forward(self, neck: Tensor) -> dict[str, Tensor]:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from kdbench.errors import UsageError
 from kdbench.geometry.boxes import wrap_angle
+from kdbench.ops.bev_iou import aligned_footprints, aligned_iou
 from kdbench.suggest import unknown
 
 IGNORED, BACKGROUND = -2, -1
@@ -99,25 +100,10 @@ def set_heading(yaw: Tensor, half: Tensor) -> Tensor:
     return wrap_angle(yaw + math.pi * (heading_bin(yaw) != half))
 
 
-def nearest_bev(boxes: Tensor) -> Tensor:
-    """Axis-aligned (x0, y0, x1, y1) of boxes turned to the nearest multiple of pi/2."""
-    across = (wrap_angle(boxes[..., 6] * 2).abs() > math.pi / 2).unsqueeze(-1)
-    size = torch.where(across, boxes[..., [4, 3]], boxes[..., 3:5])
-    return torch.cat([boxes[..., :2] - size / 2, boxes[..., :2] + size / 2], dim=-1)
-
-
-def aligned_iou(a: Tensor, b: Tensor) -> Tensor:
-    """IoU (n, m) of axis-aligned boxes (n, 4) and (m, 4)."""
-    x0, y0, x1, y1 = a.unsqueeze(-1).unbind(1)  # (n, 1) each
-    u0, v0, u1, v1 = b.unbind(1)  # (m,) each
-    width = (torch.minimum(x1, u1) - torch.maximum(x0, u0)).clamp_(min=0)
-    overlap = (torch.minimum(y1, v1) - torch.maximum(y0, v0)).clamp_(min=0).mul_(width)
-    areas = (x1 - x0) * (y1 - y0) + (u1 - u0) * (v1 - v0)
-    return overlap / (areas - overlap).clamp_(min=1e-9)
-
-
 def match(anchors: Tensor, boxes: Tensor, anchor: AnchorClass) -> Tensor:
-    """For each anchor (n, 4: `nearest_bev`) of a class the index of its box of `boxes` (m, 7).
+    """For each anchor of a class the index of its box among `boxes` (m, 7).
+
+    Anchors are given by their `aligned_footprints` (n, 4).
 
     BACKGROUND or IGNORED where it has none. Positive are the anchors whose IoU with a box reaches
     `matched`, and each box's best anchors in any case; each goes to the box it overlaps most.
@@ -125,7 +111,7 @@ def match(anchors: Tensor, boxes: Tensor, anchor: AnchorClass) -> Tensor:
     result = torch.full((len(anchors),), BACKGROUND, dtype=torch.long, device=anchors.device)
     if len(boxes) == 0:
         return result
-    iou = aligned_iou(anchors, nearest_bev(boxes))
+    iou = aligned_iou(anchors, aligned_footprints(boxes))
     best, index = iou.max(dim=1)
     result[best >= anchor.unmatched] = IGNORED
     top = iou.amax(dim=0)

@@ -15,15 +15,19 @@ def aligned_footprints(boxes: Tensor) -> Tensor:
     return torch.cat([boxes[..., :2] - half, boxes[..., :2] + half], dim=-1)
 
 
+def aligned_iou(a: Tensor, b: Tensor) -> Tensor:
+    """Intersection over union (n, m) of footprints (n, 4) and (m, 4)."""
+    x0, y0, x1, y1 = a.unsqueeze(-1).unbind(1)  # (n, 1) each
+    u0, v0, u1, v1 = b.unbind(1)  # (m,) each
+    along = (torch.minimum(x1, u1) - torch.maximum(x0, u0)).clamp_(min=0)
+    shared = (torch.minimum(y1, v1) - torch.maximum(y0, v0)).clamp_(min=0).mul_(along)
+    areas = (x1 - x0) * (y1 - y0) + (u1 - u0) * (v1 - v0)
+    return shared / (areas - shared).clamp_(min=1e-9)
+
+
 def aligned_bev_iou(a: Tensor, b: Tensor) -> Tensor:
     """Intersection over union (n, m) of the aligned footprints of boxes (n, 7) and (m, 7)."""
-    x0, y0, x1, y1 = aligned_footprints(a).unsqueeze(-1).unbind(1)  # (n, 1) each
-    u0, v0, u1, v1 = aligned_footprints(b).unbind(1)  # (m,) each
-    along = (torch.minimum(x1, u1) - torch.maximum(x0, u0)).clamp(min=0)
-    across = (torch.minimum(y1, v1) - torch.maximum(y0, v0)).clamp(min=0)
-    shared = along * across
-    areas = (x1 - x0) * (y1 - y0) + (u1 - u0) * (v1 - v0)
-    return shared / (areas - shared).clamp(min=1e-9)
+    return aligned_iou(aligned_footprints(a), aligned_footprints(b))
 
 
 def anchors_near(anchors: Tensor, boxes: list[Tensor], fraction: float) -> Tensor:

@@ -15,9 +15,9 @@ from kdbench.detectors.layers.anchors import (
     encode,
     heading_bin,
     match,
-    nearest_bev,
 )
 from kdbench.detectors.layers.losses import box_code_loss, sigmoid_focal
+from kdbench.ops.bev_iou import aligned_footprints
 
 CLASSES = ("Car", "Pedestrian", "Cyclist")
 RANGE = (0.0, -6.0, -3.0, 12.0, 6.0, 1.0)
@@ -69,7 +69,7 @@ def owners(head, boxes, labels):
         for heading in (0, 1):
             assert (head.anchors[:, :, 2 * i + heading, 3] == KITTI_ANCHORS[name].size[0]).all()
         of_class = head.anchors[:, :, 2 * i : 2 * i + 2].reshape(-1, 7)
-        found = match(nearest_bev(of_class), boxes[mine], KITTI_ANCHORS[name])
+        found = match(aligned_footprints(of_class), boxes[mine], KITTI_ANCHORS[name])
         found = found.view(HEIGHT, WIDTH, 2)
         for at in np.ndindex(HEIGHT, WIDTH, 2):
             j = found[at].item()

@@ -15,16 +15,15 @@ from kdbench.detectors.layers.anchors import (
     IGNORED,
     KITTI_ANCHORS,
     AnchorClass,
-    aligned_iou,
     decode,
     encode,
     heading_bin,
     make_anchors,
     match,
-    nearest_bev,
     set_heading,
 )
 from kdbench.errors import UsageError
+from kdbench.ops.bev_iou import aligned_footprints, aligned_iou
 
 CLASSES = ("Car", "Pedestrian", "Cyclist")
 RANGE = (0.0, -4.0, -3.0, 8.0, 4.0, 1.0)
@@ -137,11 +136,11 @@ def test_nearest_bev_turns_to_the_nearest_quarter(quarter, off):
     box = torch.tensor([[3.0, -2, 0, 4, 1.5, 1, quarter * math.pi / 2 + off]])
     flat = rectangle(3 - 2, -2 - 0.75, 3 + 2, -2 + 0.75)
     expected = rotate(flat, 90 * quarter).bounds
-    torch.testing.assert_close(nearest_bev(box)[0], torch.tensor(expected))
+    torch.testing.assert_close(aligned_footprints(box)[0], torch.tensor(expected))
 
 
 def test_aligned_iou_equals_shapely():
-    a, b = nearest_bev(random_boxes(20)), nearest_bev(random_boxes(30, seed=1))
+    a, b = aligned_footprints(random_boxes(20)), aligned_footprints(random_boxes(30, seed=1))
     iou = aligned_iou(a, b)
     assert (iou > 0).any() and (iou == 0).any()
     for i, j in np.ndindex(20, 30):
@@ -159,7 +158,7 @@ def test_boxes_without_area_have_no_overlap():
 
 def match_loop(anchors, boxes, kind):
     """SECOND's rule, one anchor at a time."""
-    iou = aligned_iou(nearest_bev(anchors), nearest_bev(boxes)).tolist()
+    iou = aligned_iou(aligned_footprints(anchors), aligned_footprints(boxes)).tolist()
     best_of_box = [max(row[j] for row in iou) for j in range(len(boxes))]
     result = []
     for row in iou:
@@ -182,7 +181,7 @@ def anchors_of(name, cell=0.5):
 def test_match_equals_a_loop(name, seed):
     boxes = random_boxes(5, seed)
     boxes[:, 3:6] = torch.tensor(KITTI_ANCHORS[name].size) * (0.7 + 0.15 * torch.arange(5)[:, None])
-    found = match(nearest_bev(anchors_of(name)), boxes, KITTI_ANCHORS[name])
+    found = match(aligned_footprints(anchors_of(name)), boxes, KITTI_ANCHORS[name])
     assert found.tolist() == match_loop(anchors_of(name), boxes, KITTI_ANCHORS[name])
     assert {BACKGROUND, IGNORED} < set(found.tolist())
 
@@ -190,8 +189,8 @@ def test_match_equals_a_loop(name, seed):
 def test_a_box_below_the_threshold_takes_all_its_best_anchors():
     anchors = anchors_of("Car", cell=1.0)
     tiny = torch.tensor([[4.0, 0, 0, 0.2, 0.2, 1, 0]])  # inside many anchors, equally small in each
-    found = match(nearest_bev(anchors), tiny, KITTI_ANCHORS["Car"])
-    iou = aligned_iou(nearest_bev(anchors), nearest_bev(tiny))[:, 0]
+    found = match(aligned_footprints(anchors), tiny, KITTI_ANCHORS["Car"])
+    iou = aligned_iou(aligned_footprints(anchors), aligned_footprints(tiny))[:, 0]
     assert iou.max() < 0.05
     assert (found >= 0).sum() > 1
     assert torch.equal(found >= 0, iou == iou.max())
@@ -199,18 +198,20 @@ def test_a_box_below_the_threshold_takes_all_its_best_anchors():
 
 def test_a_box_that_touches_no_anchor_takes_none():
     far = torch.tensor([[100.0, 100, 0, 4, 2, 1, 0]])
-    assert (match(nearest_bev(anchors_of("Car")), far, KITTI_ANCHORS["Car"]) == BACKGROUND).all()
+    assert (
+        match(aligned_footprints(anchors_of("Car")), far, KITTI_ANCHORS["Car"]) == BACKGROUND
+    ).all()
 
 
 def test_without_boxes_all_is_background():
-    found = match(nearest_bev(anchors_of("Car")), torch.zeros(0, 7), KITTI_ANCHORS["Car"])
+    found = match(aligned_footprints(anchors_of("Car")), torch.zeros(0, 7), KITTI_ANCHORS["Car"])
     assert (found == BACKGROUND).all()
 
 
 def test_thresholds_belong_to_the_upper_side():
     anchor = torch.tensor([[0.0, 0, 0, 4, 1, 1, 0]])
     half = torch.tensor([[0.0, 0, 0, 2, 1, 1, 0], [0, 0, 0, 4, 1, 1, 0]])  # IoU 0.5 and 1
-    anchors = nearest_bev(torch.cat([anchor, half]))
+    anchors = aligned_footprints(torch.cat([anchor, half]))
     box = half[1:]
     at_matched = match(anchors, box, AnchorClass((4, 1, 1), 0, matched=0.5, unmatched=0.2))
     at_unmatched = match(anchors, box, AnchorClass((4, 1, 1), 0, matched=0.6, unmatched=0.5))
@@ -223,6 +224,6 @@ def test_an_anchor_that_is_best_for_two_boxes_goes_to_the_one_it_overlaps_more()
     near, nearer = [1.5, 0.0, 0, 4, 2, 1, 0], [0.5, 0.0, 0, 4, 2, 1, 0]
     for boxes, owner in (([near, nearer], 1), ([nearer, near], 0)):
         found = match(
-            nearest_bev(anchors), torch.tensor(boxes), AnchorClass((4, 2, 1), 0, 0.9, 0.1)
+            aligned_footprints(anchors), torch.tensor(boxes), AnchorClass((4, 2, 1), 0, 0.9, 0.1)
         )
         assert found.tolist() == [owner, BACKGROUND]
