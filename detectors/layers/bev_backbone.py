@@ -46,8 +46,7 @@ class Upsampling(nn.ConvTranspose2d):
     """A transposed convolution whose kernel is its stride, as a matrix product.
 
     Its kernel's footprints do not overlap, so each input cell gives `factor` x `factor` output
-    cells by one product. Same parameters and values as `nn.ConvTranspose2d`; its backward pass
-    takes a third of the time on a CPU.
+    cells by one product. Same parameters and values as `nn.ConvTranspose2d`.
     """
 
     def __init__(self, inputs: int, outputs: int, factor: int):
