@@ -31,6 +31,8 @@ def corners(boxes: np.ndarray) -> np.ndarray:
     Corner 0 is front left (ahead along the length axis, to its left); 4 to 7 stand on 0 to 3.
     """
     boxes = np.asarray(boxes).reshape(-1, BOX_COLUMNS)
+    if not np.issubdtype(boxes.dtype, np.floating):  # half a length of whole metres is no integer
+        boxes = boxes.astype(np.float64)
     local = _UNIT_CORNERS.astype(boxes.dtype) * boxes[:, None, 3:6]
     cos, sin = np.cos(boxes[:, 6:7]), np.sin(boxes[:, 6:7])
     x, y = local[..., 0], local[..., 1]

@@ -134,3 +134,9 @@ def test_golden_boxes(shared):
         points = np.fromfile(cloud, np.float32).reshape(-1, 4)
         inside = points_in_boxes(points, boxes).sum(axis=0)
         assert (np.abs(inside - expected["points_in_box"]) <= 5).all()
+
+
+def test_corners_of_boxes_given_as_integers():
+    np.testing.assert_array_equal(
+        corners(np.array([[0, 0, 0, 3, 1, 1, 0]])), corners(np.array([[0.0, 0, 0, 3, 1, 1, 0]]))
+    )
