@@ -2,8 +2,8 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -32,7 +32,6 @@ class Batch:
     points: torch.Tensor  # (n, 5) float32: frame index in the batch, x, y, z, reflectance
     boxes: list[torch.Tensor]  # a frame: (m, 7) float32
     labels: list[torch.Tensor]  # a frame: (m,) int64
-    extras: dict[str, Any] = field(default_factory=dict)  # what a method's hooks add
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -24,10 +24,16 @@ def list_(what: str, json_file: str | None) -> None:
     write_json(rows, json_file)
     if json_file == "-":
         return
-    table = Table(title=f"{len(rows)} {what}", title_justify="left", box=SIMPLE_HEAD)
-    shown = [key for key in rows[0] if key != "options"]  # long; `--json` has them
+    table = Table(
+        title=f"{len(rows)} {what}", title_justify="left", box=SIMPLE_HEAD, pad_edge=False
+    )
+    shown = [key for key in rows[0] if key not in ("variants", "options")]  # `--json` has them
     for key in shown:
-        table.add_column(key, no_wrap=key in ("name", "year"))
+        longest = max(len(_cell(row[key])) for row in rows)
+        if what == "methods" and key != "paper":  # a row a line: only the title is cut off
+            table.add_column(key, no_wrap=True, min_width=longest)
+        else:
+            table.add_column(key, no_wrap=what == "methods" or key == "name")
     for row in rows:
         table.add_row(*(_cell(row[key]) for key in shown))
     Console().print(table)
@@ -52,11 +58,11 @@ def method_rows() -> list[dict]:
         rows.append(
             {
                 "name": name,
-                "paper": method.paper.title if method.paper else "",
                 "year": method.paper.year if method.paper else None,
-                "variants": list(method.variants),
                 "needs": list(method.needs),
                 "detectors": [d for d, t in taps.items() if not missing(method.needs, t)],
+                "variants": list(method.variants),
+                "paper": method.paper.title if method.paper else "",
                 "options": defaults_of(method),
             }
         )
