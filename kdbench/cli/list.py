@@ -24,25 +24,28 @@ def list_(what: str, json_file: str | None) -> None:
     write_json(rows, json_file)
     if json_file == "-":
         return
-    table = Table(
-        title=f"{len(rows)} {what}", title_justify="left", box=SIMPLE_HEAD, pad_edge=False
-    )
     shown = [key for key in rows[0] if key not in ("variants", "options")]  # `--json` has them
-    for key in shown:
-        longest = max(len(_cell(row[key])) for row in rows)
-        if what == "methods" and key != "paper":  # a row a line: only the title is cut off
-            table.add_column(key, no_wrap=True, min_width=longest)
-        else:
-            table.add_column(key, no_wrap=what == "methods" or key == "name")
-    for row in rows:
-        table.add_row(*(_cell(row[key]) for key in shown))
-    Console().print(table)
+    cells = [[_cell(row[key]) for key in shown] for row in rows]
+    screen = Console()
+    if what == "methods":  # many: a row a line, so the title, which is last, is cut to what is left
+        columns = zip(shown[:-1], zip(*cells, strict=True), strict=False)
+        taken = sum(3 + max(map(len, [key, *column])) for key, column in columns)
+        left = max(12, screen.width - taken - 3)
+        cells = [[*row[:-1], _cut(row[-1], left)] for row in cells]
+    table = Table(*shown, title=f"{len(rows)} {what}", title_justify="left", box=SIMPLE_HEAD)
+    for row in cells:
+        table.add_row(*row)
+    screen.print(table)
 
 
 def _cell(value) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{k}={v}" for k, v in value.items()) or "-"
     return ", ".join(value) if isinstance(value, list) else str(value or "-")
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"
 
 
 def _first_line(plugin: type) -> str:
