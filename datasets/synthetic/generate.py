@@ -9,6 +9,7 @@ and changes none; the streets of train and val are different ones.
 """
 
 import contextlib
+import ctypes
 import fcntl
 import json
 import multiprocessing
@@ -29,6 +30,7 @@ VERSION = 8  # of the simulator: raise it with any change to what a frame holds
 FIRST = {"train": 0, "val": 500_000}  # number of a split's first frame
 MOST_FRAMES = 500_000  # in a split
 WORTH_A_POOL = 40  # frames; fewer are made sooner than worker processes start
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
 CHUNK = 4  # frames handed to a worker at a time
 
 Progress = Callable[[int, int], None]  # frames done, frames to make
@@ -69,17 +71,28 @@ def _made(root: Path, seed: int, numbers: list[int], workers: int | None) -> Ite
     """Writes the frames, one item a frame."""
     workers = workers or _cores()
     jobs = [(root, seed, n) for n in numbers]
-    if workers == 1 or len(jobs) < WORTH_A_POOL:
+    if len(jobs) < WORTH_A_POOL:
         yield from map(_write_frame, jobs)
         return
     context = multiprocessing.get_context("spawn")
-    # An interrupt is the parent's to handle; the workers finish their frame.
-    quiet = (signal.signal, (signal.SIGINT, signal.SIG_IGN))
-    with ProcessPoolExecutor(workers, context, *quiet) as pool:
+    with ProcessPoolExecutor(workers, context, _prepare_worker) as pool:
         try:
             yield from pool.map(_write_frame, jobs, chunksize=CHUNK)
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _prepare_worker() -> None:
+    """An interrupt is the parent's to handle: workers finish their frame. And they keep memory.
+
+    A frame's arrays are so large that glibc asks the system for each anew and gives it back at
+    once, which costs time in every frame; where there is another C library, that stays so.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(M_MMAP_THRESHOLD, 64 * 2**20)
+        mallopt(M_TRIM_THRESHOLD, 512 * 2**20)
 
 
 def _cores() -> int:
