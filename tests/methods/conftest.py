@@ -1,5 +1,7 @@
 """Small random taps for tests of methods."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -18,6 +20,15 @@ def generator():
 def batch():
     """What the methods here do not look at."""
     return Batch(["0", "1"], torch.zeros(0, 5), [torch.zeros(0, 7)] * 2, [torch.zeros(0)] * 2)
+
+
+@pytest.fixture
+def scene(batch, generator):
+    """Frames of 12 x 8 m with 3 boxes and 2."""
+    boxes = [
+        torch.rand(m, 7, generator=generator) * 3 + torch.tensor([4.0, 2] + [1] * 5) for m in (3, 2)
+    ]
+    return replace(batch, boxes=boxes)
 
 
 def specs(channels):

@@ -12,15 +12,6 @@ from kdbench.methods.rkd import RelationalDistillation, relations
 from kdbench.ops.embeddings import embed_boxes
 
 
-@pytest.fixture
-def scene(batch, generator):
-    """Frames of 12 x 8 m with 3 boxes and 2."""
-    boxes = [
-        torch.rand(m, 7, generator=generator) * 3 + torch.tensor([4.0, 2] + [1] * 5) for m in (3, 2)
-    ]
-    return replace(batch, boxes=boxes)
-
-
 def rkd(student_specs, teacher_specs, **options):
     located = [{"neck": replace(x["neck"], cell=1.0)} for x in (student_specs, teacher_specs)]
     return RelationalDistillation(*located, **options)
