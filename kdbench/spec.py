@@ -11,8 +11,10 @@ import yaml
 from kdbench.errors import UsageError
 from kdbench.options import coerce, complete
 from kdbench.profiles import PROFILES
+from kdbench.ops.wrapped import Wrapped
 from kdbench.registry import datasets, detectors, methods
 from kdbench.suggest import unknown
+from kdbench.tuned import tuned_scale
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class MethodSpec:
 
     name: str = "none"
     options: dict[str, Any] = field(default_factory=dict)
+    scale: float = 1.0  # factor on all of the method's losses, beside its published weights
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,14 @@ class TrainSpec:
     grad_clip: float = 10.0
     warmup: float = 0.4  # share of the steps in which the rate rises
     amp: bool = True  # half precision, on CUDA only
+    # Steps on top of `steps`: what distilling would have cost, paid back to a student that
+    # trains without. The control `longer` sets it.
+    extra_steps: int = 0
+
+    @property
+    def total_steps(self) -> int:
+        """Optimiser steps in all."""
+        return self.steps + self.extra_steps
 
 
 @dataclass(frozen=True)
@@ -95,13 +106,13 @@ class RunSpec:
             self,
             detector=replace(self.detector, ratio=1.0),
             method=MethodSpec(),
-            train=replace(self.train, steps=self.train.teacher_steps),
+            train=replace(self.train, steps=self.train.teacher_steps, extra_steps=0),
             seed=0,
         )
 
     def baseline(self) -> "RunSpec":
         """The same student without distillation, the run a gain is measured against."""
-        return replace(self, method=MethodSpec())
+        return replace(self, method=MethodSpec(), train=replace(self.train, extra_steps=0))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain nested dictionaries, as a record holds them."""
@@ -131,7 +142,8 @@ def build_spec(
     """A run from names, a profile and overrides such as `{"train.epochs": 3}`.
 
     Override keys are `train.*`, `dataset.*`, `detector.*` and `method.*`; the last three set
-    options of that plugin. Unknown names, keys and types raise UsageError; the nearest valid
+    options of that plugin; `method.scale` is a factor on the method's losses, by default the one
+    that `kdbench tune` found. Unknown names, keys and types raise UsageError; the nearest valid
     name is in the message.
     """
     if profile not in PROFILES:
@@ -145,7 +157,7 @@ def build_spec(
         "train": dict(values["train"]),
         "dataset": dict(values["dataset.options"]),
         "detector": dict(values["detectors"].get(detector, {})),
-        "method": dict(values.get("methods", {}).get(method, {})),
+        "method": {},
     }
     for key, value in (overrides or {}).items():
         section, _, name = key.partition(".")
@@ -159,7 +171,7 @@ def build_spec(
         detector=DetectorSpec(
             detector, float(ratio), _complete(detectors, detector, parts["detector"])
         ),
-        method=MethodSpec(method, _complete(methods, method, parts["method"])),
+        method=_method_spec(method, detector, parts["method"], values.get("methods", {})),
         train=_train_spec(parts["train"]),
         seed=seed,
         device=device,
@@ -168,6 +180,27 @@ def build_spec(
 
 # What the harness itself hands to a data set; no part of a run's identity.
 _FROM_HARNESS = ("root", "cache_dir", "point_range")
+
+
+def _method_spec(name: str, detector: str, given: dict, profile: dict[str, dict]) -> MethodSpec:
+    """A method with the options given, over the profile's, over its own.
+
+    What a control wraps gets its options from the profile too, and its scale.
+    """
+    values = profile.get(name, {}) | given
+    scale = values.pop("scale", None)
+    options = _complete(methods, name, values)
+    loss, of_loss = name, options  # whose loss it is
+    if issubclass(methods.get(name), Wrapped):
+        loss = options["method"]
+        options["options"] = _complete(methods, loss, profile.get(loss, {}) | options["options"])
+        of_loss = options["options"]
+    if scale is None:
+        scale = tuned_scale(detector, loss, of_loss.get("variant"))
+    scale = coerce(f"method {name!r}: option scale", scale, 1.0)
+    if not scale >= 0:
+        raise UsageError(f"method.scale must be 0 or more, not {scale:g}")
+    return MethodSpec(name, options, scale)
 
 
 def _complete(registry, name: str, options: dict[str, Any]) -> dict[str, Any]:
@@ -188,6 +221,8 @@ def _train_spec(values: dict[str, Any]) -> TrainSpec:
     for name in ("steps", "teacher_steps", "batch_size", "lr", "grad_clip"):
         if not getattr(spec, name) > 0:
             raise UsageError(f"train.{name} must be above 0, not {getattr(spec, name)}")
+    if spec.extra_steps < 0:
+        raise UsageError(f"train.extra_steps must be 0 or more, not {spec.extra_steps}")
     return spec
 
 

@@ -10,9 +10,8 @@ from kdbench.ops.wrapped import Wrapped
 
 
 class RandomTeacher(Wrapped):
-    """Option: `method`, the name of the method that is tested, with its own default options."""
+    """Options: `method`, the name of the method that is tested, and its `options`."""
 
     name = "random-teacher"
     needs = ("neck",)
     teacher = "random"
-    deviations = ("the wrapped method has its default options, not those of the profile",)

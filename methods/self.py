@@ -10,7 +10,7 @@ from kdbench.ops.wrapped import Wrapped
 
 
 class SelfTeaching(Wrapped):
-    """Option: `method`, the name of the method that is tested, with its own default options."""
+    """Options: `method`, the name of the method that is tested, and its `options`."""
 
     name = "self"
     needs = ("neck",)
@@ -18,5 +18,4 @@ class SelfTeaching(Wrapped):
     paper = Paper("Born-Again Neural Networks", 2018, "arXiv 1805.04770")
     deviations = (
         "the loss is the wrapped method's, hints by default; the paper distils class scores",
-        "the wrapped method has its default options, not those of the profile",
     )

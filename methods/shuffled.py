@@ -15,13 +15,12 @@ from kdbench.taps import Rows
 
 
 class Shuffled(Wrapped):
-    """Option: `method`, the name of the method that is tested, with its own default options."""
+    """Options: `method`, the name of the method that is tested, and its `options`."""
 
     name = "shuffled"
     needs = ("neck",)
     deviations = (
         "the permutation is drawn anew at each step: a fixed one could be learned in part",
-        "the wrapped method has its default options, not those of the profile",
     )
 
     def forward(self, student, teacher, batch):

@@ -42,25 +42,6 @@ class BevBackbone(nn.Module):
         return [stage[-1][1] for stage in self.stages]
 
 
-class Upsampling(nn.ConvTranspose2d):
-    """A transposed convolution whose kernel is its stride, as a matrix product.
-
-    Its kernel's footprints do not overlap, so each input cell gives `factor` x `factor` output
-    cells by one product. Same parameters and values as `nn.ConvTranspose2d`.
-    """
-
-    def __init__(self, inputs: int, outputs: int, factor: int):
-        super().__init__(inputs, outputs, factor, stride=factor, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to (B, outputs, factor * H, factor * W)."""
-        (f, _), (batch, _, height, width) = self.stride, x.shape
-        kernel = self.weight.permute(0, 2, 3, 1)  # (C, f, f, outputs)
-        cells = (x.permute(0, 2, 3, 1) @ kernel.flatten(1)).unflatten(3, (f, f, -1))
-        rows = cells.transpose(2, 3).reshape(batch, height * f, width * f, -1)
-        return rows.permute(0, 3, 1, 2)
-
-
 class UpsamplingNeck(nn.Module):
     """Brings each stage to the finest resolution by a transposed convolution; concatenates."""
 
@@ -68,7 +49,7 @@ class UpsamplingNeck(nn.Module):
         super().__init__()
         self.branches = nn.ModuleList(
             nn.Sequential(
-                Upsampling(c, width, factor),
+                nn.ConvTranspose2d(c, width, factor, stride=factor, bias=False),
                 nn.BatchNorm2d(width, eps=1e-3, momentum=momentum),
                 nn.ReLU(inplace=True),
             )

@@ -7,16 +7,16 @@ from kdbench.taps import missing
 
 
 class Wrapped(Method):
-    """Hands everything on to `method`, built with its own defaults."""
+    """Hands everything on to `method`, built with `options` over its own defaults."""
 
-    def __init__(self, student, teacher, *, method="fitnet"):
+    def __init__(self, student, teacher, *, method="fitnet", options={}):  # noqa: B006
         super().__init__(student, teacher)
         kind = methods.get(method)
         if kind.teacher != "trained":
             raise UsageError(f"option method: {method!r} does not learn from a trained teacher")
         if absent := missing(kind.needs, student):
             raise UsageError(f"option method: {method!r} needs {', '.join(absent)}")
-        self.method = kind(student, teacher)
+        self.method = kind(student, teacher, **options)
         self.logs = self.method.logs
 
     def forward(self, student, teacher, batch):

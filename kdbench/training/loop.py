@@ -73,10 +73,10 @@ class Training:
         }
 
     def _steps(self, state, log, meter, interrupted) -> None:
-        total = self.spec.train.steps
+        total = self.spec.train.total_steps
         saved = time.monotonic()
         with self.reporter.bar(self.spec.label, total, state.step) as advance:
-            for batch in meter.waiting(self._batches(state.step)):
+            for batch in meter.waiting(self.batches(state.step)):
                 started = time.perf_counter()
                 losses = self.step(state, batch)
                 elapsed = time.perf_counter() - started
@@ -92,13 +92,14 @@ class Training:
                 if interrupted():
                     raise KeyboardInterrupt
 
-    def _batches(self, step: int) -> Iterator[Batch]:
+    def batches(self, step: int) -> Iterator[Batch]:
         """Batches from number `step` to the last, through as many epochs as that takes."""
         size = self.spec.train.batch_size
+        total = self.spec.train.total_steps
         per_epoch = math.ceil(len(self.dataset.ids("train")) / size)
-        for epoch in range(step // per_epoch, math.ceil(self.spec.train.steps / per_epoch)):
+        for epoch in range(step // per_epoch, math.ceil(total / per_epoch)):
             skip = max(0, step - epoch * per_epoch)
-            left = self.spec.train.steps - max(step, epoch * per_epoch)
+            left = total - max(step, epoch * per_epoch)
             batches = training_batches(self.dataset, self.spec.seed, epoch, size, skip)
             yield from islice(batches, left)
 
@@ -123,7 +124,9 @@ class Training:
         lr = state.schedule.get_last_lr()[0]
         state.schedule.step()
         state.step += 1
-        self.method.after_step(self.student, self.teacher, state.step, self.spec.train.steps)
+        self.method.after_step(
+            self.student, self.teacher, state.step, self.spec.train.total_steps
+        )
         logs = {name: float(x.detach()) for name, x in (losses | self.method.logs).items()}
         return logs | {"lr": lr, "grad_norm": float(norm)}
 
@@ -142,7 +145,12 @@ class Training:
             batch = self.method.relabel(batch, self.teacher, teacher_taps)
         detection = self.student.loss(taps, batch)
         distillation = self.method(taps, teacher_taps, batch)
-        return detection | {f"kd.{name}": term for name, term in distillation.items()}
+        scale = self.scale(detection, distillation)
+        return detection | {f"kd.{name}": scale * term for name, term in distillation.items()}
+
+    def scale(self, detection: dict[str, Tensor], distillation: dict[str, Tensor]) -> float:
+        """The factor on the method's losses, given all losses of a step."""
+        return self.spec.method.scale
 
     def _autocast(self):
         if self.device.type != "cuda" or not self.spec.train.amp:
@@ -159,7 +167,7 @@ class Training:
             parameters, lr=train.lr, weight_decay=train.weight_decay, fused=True
         )
         schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, max_lr=train.lr, total_steps=train.steps + 1, pct_start=train.warmup,
+            optimizer, max_lr=train.lr, total_steps=train.total_steps + 1, pct_start=train.warmup,
             div_factor=10, final_div_factor=1e3, base_momentum=0.85, max_momentum=0.95,
         )  # fmt: skip
         amp = self.device.type == "cuda" and train.amp

@@ -1,0 +1,26 @@
+"""The factors on methods' losses that `kdbench tune` found, one file a detector and method.
+
+Published weights were found for other losses, maps and batches; a benchmark that took them as they
+are would compare weights, not methods. `tuned/<detector>/<method>.json` holds what was tried with
+one and the same budget for all, what came of it, and the factor that is the default since.
+"""
+
+import json
+from pathlib import Path
+
+from kdbench.registry import methods
+
+FOLDER = Path(__file__).parent / "tuned"
+
+
+def tuned_name(method: str, variant: str | None) -> str:
+    """The name under which a method's factor is kept: a variant that is not the default has its
+    own."""
+    default = (methods.get(method).variants or (None,))[0]
+    return method if variant in (None, default) else f"{method}-{variant}"
+
+
+def tuned_scale(detector: str, method: str, variant: str | None = None) -> float:
+    """The factor on a method's losses; 1, the published weights, where none was found."""
+    path = FOLDER / detector / f"{tuned_name(method, variant)}.json"
+    return json.loads(path.read_text())["scale"] if path.exists() else 1.0
