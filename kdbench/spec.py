@@ -9,9 +9,9 @@ from typing import Any
 import yaml
 
 from kdbench.errors import UsageError
+from kdbench.ops.wrapped import Wrapped
 from kdbench.options import coerce, complete
 from kdbench.profiles import PROFILES
-from kdbench.ops.wrapped import Wrapped
 from kdbench.registry import datasets, detectors, methods
 from kdbench.suggest import unknown
 from kdbench.tuned import tuned_scale

@@ -15,6 +15,7 @@ from kdbench.suggest import unknown
 # `kdbench --help` does not import torch.
 COMMANDS = {
     "run": ("kdbench.cli.run:run", "Train and measure a student with a method."),
+    "tune": ("kdbench.cli.tune:tune", "Find the factor on a method's losses."),
     "report": ("kdbench.cli.report:report", "Print and write the leaderboard."),
     "list": ("kdbench.cli.list:list_", "List methods, detectors or data sets."),
     "check": ("kdbench.cli.check:check", "Check that a method keeps the contract."),

@@ -124,9 +124,7 @@ class Training:
         lr = state.schedule.get_last_lr()[0]
         state.schedule.step()
         state.step += 1
-        self.method.after_step(
-            self.student, self.teacher, state.step, self.spec.train.total_steps
-        )
+        self.method.after_step(self.student, self.teacher, state.step, self.spec.train.total_steps)
         logs = {name: float(x.detach()) for name, x in (losses | self.method.logs).items()}
         return logs | {"lr": lr, "grad_norm": float(norm)}
 

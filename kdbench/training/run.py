@@ -49,7 +49,12 @@ class Runner:
 
         Raises KdbenchError (see `errors.py`) with one clear line; what was finished stays.
         """
-        self._check_applicable(spec)
+        spec, dataset = self.prepare(spec)
+        return self._ensure(spec, dataset, force=self.force)
+
+    def prepare(self, spec: RunSpec) -> tuple[RunSpec, Dataset]:
+        """`spec` as it stands in a record, and its data set; makes what the run rests on."""
+        check_applicable(spec)
         check_writable(self.results)
         device = resolve_device(spec.device)
         dataset = build_dataset(spec, self.data_root)
@@ -57,12 +62,7 @@ class Runner:
         for earlier in (spec.teacher(), spec.baseline()):
             if earlier != spec:
                 self._ensure(earlier, dataset, weights_needed=earlier == teacher_run(spec))
-        return self._ensure(spec, dataset, force=self.force)
-
-    def _check_applicable(self, spec: RunSpec) -> None:
-        method = methods.get(spec.method.name)
-        taps = build_detector(spec.detector, ("Car",)).taps
-        require(method.name, method.needs, spec.detector.name, taps)
+        return spec, dataset
 
     def _ensure(
         self, spec: RunSpec, dataset: Dataset, force: bool = False, weights_needed: bool = False
@@ -128,6 +128,13 @@ class Runner:
     def _latency(self, dataset, student, device) -> dict:
         batches = from_dataset(dataset, LATENCY_FRAMES).batches
         return measure_latency(student, batches, device, repeats=1, warmup=LATENCY_WARMUP)
+
+
+def check_applicable(spec: RunSpec) -> None:
+    """Raises NotApplicable when the run's detector lacks what its method needs."""
+    method = methods.get(spec.method.name)
+    taps = build_detector(spec.detector, ("Car",)).taps
+    require(method.name, method.needs, spec.detector.name, taps)
 
 
 def build_networks(

@@ -1,0 +1,127 @@
+"""`kdbench tune`: find the factor on a method's losses, with one budget for all methods."""
+
+import json
+from pathlib import Path
+
+import click
+import torch
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from kdbench import __version__, tuned
+from kdbench.cli.options import plugin_option, set_option
+from kdbench.cli.output import json_option, write_json
+from kdbench.cli.run import spec_from
+from kdbench.errors import NotApplicable, UsageError
+from kdbench.files import write_text
+from kdbench.registry import methods
+from kdbench.spec import RunSpec, parse_overrides
+from kdbench.training.progress import Reporter
+from kdbench.training.run import Runner, check_applicable
+from kdbench.training.tuning import Tuner, check_tunable
+
+
+@click.command()
+@click.argument("names", nargs=-1, metavar="[METHOD]...")
+@click.option("--all", "everything", is_flag=True, help="Every method with a loss of its own.")
+@click.option("--detector", help="Detector [pointpillars].")
+@click.option("--ratio", type=float, help="Compression [4].")
+@click.option("--dataset", help="Data set [synthetic].")
+@click.option("--data-root", help="Folder of the data set, in KITTI's layout.")
+@click.option("--profile", help="tiny, quick, standard or paper [quick].")
+@click.option("--seed", type=int, help="Of weights, order and augmentation [0].")
+@click.option("--device", help="cpu, cuda or auto [cpu].")
+@set_option
+@click.option(
+    "--share", "shares", type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    multiple=True, default=(0.2, 0.5), show_default=True,
+    help="Share of the gradient's norm to try, beside the published weights; repeatable.",
+)  # fmt: skip
+@click.option("--steps", type=click.IntRange(1), default=100, show_default=True,
+              help="Training steps of a candidate.")  # fmt: skip
+@click.option("--results", default="results", show_default=True, help="Folder of records.")
+@click.option("--output", help="Folder of the outcomes [RESULTS/tuned/DETECTOR].")
+@click.option("--defaults", is_flag=True, help="Make the outcome this installation's default.")
+@click.option("--force", is_flag=True, help="Tune again what was tuned before.")
+@click.option("--quiet", is_flag=True, help="No progress.")
+@plugin_option
+@json_option
+def tune(
+    names, everything, assignments, data_root, shares, steps, results, output, defaults, force,
+    quiet, json_file, **named,
+) -> None:  # fmt: skip
+    """Find METHODs' loss factor, `method.scale`: published weights against shares of the gradient.
+
+    Students of each candidate train shortly and are scored on held-out training frames.
+    """
+    if bool(names) == everything:
+        raise UsageError("name the methods to tune, or give --all")
+    settings = {k: v for k, v in named.items() if v is not None} | parse_overrides(assignments)
+    if "method.scale" in settings:
+        raise UsageError("--set method.scale: it is what is looked for")
+    runner = Runner(Path(results), data_root, reporter=Reporter(quiet))
+    rows = []
+    for name in names or tunable(settings):
+        spec = spec_from(settings | {"method": name})
+        folder = tuned.FOLDER if defaults else Path(output or Path(results) / "tuned")
+        path = folder / ("" if output else spec.detector.name) / f"{_stem(spec)}.json"
+        if force or not path.exists():
+            outcome = _tuned(runner, spec, shares, steps)
+            write_text(path, json.dumps(outcome, indent=1) + "\n")
+        rows.append(json.loads(path.read_text()) | {"path": str(path)})
+    write_json(rows, json_file)
+    if json_file != "-":
+        Console().print(_table(rows))
+
+
+def tunable(settings: dict) -> list[str]:
+    """Names of the methods that apply to the detector and have a loss of their own."""
+    found = []
+    for name in methods.names():
+        try:
+            check_tunable(methods.get(name))
+            check_applicable(spec_from(settings | {"method": name}))
+        except NotApplicable:
+            continue
+        found.append(name)
+    return found
+
+
+def _stem(spec: RunSpec) -> str:
+    return tuned.tuned_name(spec.method.name, spec.method.options.get("variant"))
+
+
+def _tuned(runner: Runner, spec: RunSpec, shares, steps: int) -> dict:
+    check_tunable(methods.get(spec.method.name))
+    spec, dataset = runner.prepare(spec)
+    device = torch.device(spec.device)
+    outcome = Tuner(dataset, device, runner.reporter, shares, steps).tune(spec)
+    described = {
+        "method": _stem(spec),
+        "cell": spec.cell,
+        "dataset": f"{spec.dataset.name} {spec.dataset.fingerprint}",
+        "profile": spec.profile,
+        "seed": spec.seed,
+        "kdbench": __version__,
+        "torch": torch.__version__,
+    }
+    return described | outcome
+
+
+def _table(rows: list[dict]) -> Table:
+    table = Table("method", "chosen scale", "candidates: share of gradient, scale -> BEV / 3D mAP",
+                  box=SIMPLE_HEAD)  # fmt: skip
+    for row in rows:
+        table.add_row(row["method"], f"{row['scale']:g}", "\n".join(map(_line, row["candidates"])))
+    return table
+
+
+def _line(candidate: dict) -> str:
+    name, scale, share = (candidate[key] for key in ("name", "scale", "share"))
+    if candidate["bev_map"] is None:
+        outcome = "diverged"
+    else:
+        outcome = f"{candidate['bev_map']:.1f} / {candidate['3d_map']:.1f}"
+    label = f"{name} ({share:.1%})" if name == "published" else name
+    return f"{label}, {scale:g} -> {outcome}"
