@@ -1,9 +1,10 @@
 """Taps: the named intermediate results that a detector shows to a distillation method.
 
 A detector lists what it provides as `TapSpecs`; its forward pass returns the values as `Taps`.
-Names follow the stage they come from: `voxel`, `backbone.0`, `backbone.1`, ..., `preact.0`, ...
-(the same maps before their last ReLU), `neck`, `head.cls`, `head.box`, `head.dir`. A method asks
-for taps by name or pattern.
+Names follow the stage they come from: `voxel` or `points`, `backbone.0`, `backbone.1`, ...,
+`preact.0`, ... (the same maps before their last ReLU), `neck`, `head.cls`, `head.box`,
+`head.dir`; `counts` tells how many points lie over each cell of `backbone.0`. A method asks for
+taps by name or pattern.
 """
 
 from collections.abc import Callable
@@ -19,8 +20,10 @@ from kdbench.errors import NotApplicable, UsageError
 class Kind(StrEnum):
     """What a tap's value looks like."""
 
-    ROWS = "rows"  # Rows: sparse voxels or pillars, or points
+    ROWS = "rows"  # Rows: sparse voxels or pillars
+    POINTS = "points"  # Rows: points, each its own row
     BEV = "bev"  # (B, C, H, W) dense map seen from above: H along y, W along x
+    COUNTS = "counts"  # (B, 1, H, W) number of raw points over each cell of a map
     CLS = "cls"  # (B, H, W, A, classes) logits for each of A anchors of a cell
     BOX = "box"  # (B, H, W, A, 7) encoded boxes
     DIR = "dir"  # (B, H, W, A, bins) logits of the heading's half-turn
@@ -46,8 +49,11 @@ class Rows:
     """Sparse rows; teacher and student see the same batch, so row i is the same place."""
 
     features: torch.Tensor  # (n, C)
-    coordinates: torch.Tensor  # (n, 3) int64: frame in the batch, y cell, x cell; sorted by frame
-    counts: torch.Tensor  # (n,) int64, raw points in each row's voxel
+    # (n, 3) int64: frame in the batch, y cell, x cell; of points: frame, 0, number in the frame.
+    # Sorted by frame.
+    coordinates: torch.Tensor
+    counts: torch.Tensor  # (n,) int64, raw points in each row's voxel; 1 for points
+    positions: torch.Tensor | None = None  # of points: (n, 3) x, y, z in metres, LiDAR frame
 
 
 TapSpecs = dict[str, TapSpec]

@@ -6,7 +6,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -179,7 +179,7 @@ def in_float32(taps: Taps) -> Taps:
 
     def cast(tap):
         if isinstance(tap, Rows):
-            return Rows(tap.features.float(), tap.coordinates, tap.counts)
+            return replace(tap, features=tap.features.float())
         return tap.float()
 
     return {name: cast(tap) for name, tap in taps.items()}
