@@ -37,6 +37,8 @@ class Method(nn.Module):
     teacher: ClassVar[str] = "trained"
     # False for a method that teaches through `prepare_student` or `relabel` alone.
     teaches_by_loss: ClassVar[bool] = True
+    # Trains on for what distilling with the method of its option `method` would have cost.
+    pays_back: ClassVar[bool] = False
     zero_when_equal: ClassVar[bool] = False  # loss is 0 when student, teacher and adapters agree
 
     def __init__(self, student: TapSpecs, teacher: TapSpecs):

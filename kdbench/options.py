@@ -13,13 +13,19 @@ def defaults_of(plugin: type) -> dict[str, Any]:
     return {p.name: _plain(p.default) for p in parameters if p.kind is p.KEYWORD_ONLY}
 
 
-def complete(what: str, plugin: type, options: dict[str, Any]) -> dict[str, Any]:
+def complete(
+    what: str, plugin: type, options: dict[str, Any], common: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """`options` over the plugin's defaults, as plain values.
 
-    `what` names the plugin in messages ("method 'kd'"). An unknown name, a value of another type
-    than the default's, or a variant the plugin does not have raises UsageError.
+    `common` are options with their defaults that the harness gives every plugin. `what` names the
+    plugin in messages ("method 'kd'"). An unknown name, a value of another type than the
+    default's, or a variant the plugin does not have raises UsageError.
     """
     merged = defaults_of(plugin)
+    if taken := set(merged) & set(common or {}):
+        raise UsageError(f"{what}: {', '.join(taken)} is the harness's own option, rename it")
+    merged |= common or {}
     known = set(merged)
     for name, value in options.items():
         if name not in known:

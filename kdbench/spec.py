@@ -182,14 +182,20 @@ def build_spec(
 _FROM_HARNESS = ("root", "cache_dir", "point_range")
 
 
+def with_method(spec: RunSpec, name: str) -> RunSpec:
+    """The same run with another method, whose options are those of the profile."""
+    own = PROFILES[spec.profile].get("methods", {})
+    method = _method_spec(name, spec.detector.name, {}, own)
+    return replace(spec, method=method, train=replace(spec.train, extra_steps=0))
+
+
 def _method_spec(name: str, detector: str, given: dict, profile: dict[str, dict]) -> MethodSpec:
     """A method with the options given, over the profile's, over its own.
 
     What a control wraps gets its options from the profile too, and its scale.
     """
-    values = profile.get(name, {}) | given
-    scale = values.pop("scale", None)
-    options = _complete(methods, name, values)
+    options = _complete(methods, name, profile.get(name, {}) | given, {"scale": None})
+    scale = options.pop("scale")
     loss, of_loss = name, options  # whose loss it is
     if issubclass(methods.get(name), Wrapped):
         loss = options["method"]
@@ -203,8 +209,8 @@ def _method_spec(name: str, detector: str, given: dict, profile: dict[str, dict]
     return MethodSpec(name, options, scale)
 
 
-def _complete(registry, name: str, options: dict[str, Any]) -> dict[str, Any]:
-    found = complete(f"{registry.what} {name!r}", registry.get(name), options)
+def _complete(registry, name: str, options: dict[str, Any], common=None) -> dict[str, Any]:
+    found = complete(f"{registry.what} {name!r}", registry.get(name), options, common)
     if registry is datasets:
         found = {key: value for key, value in found.items() if key not in _FROM_HARNESS}
     return found

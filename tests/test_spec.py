@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 import pytest
@@ -5,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdbench.errors import UsageError
-from kdbench.spec import RunSpec, build_spec, parse_overrides, read_config
+from kdbench.spec import RunSpec, build_spec, parse_overrides, read_config, with_method
 
 
 def test_the_hash_is_of_the_content():
@@ -41,6 +42,45 @@ def test_teacher_and_baseline_of_a_run():
     assert baseline.baseline() == baseline
 
 
+def test_extra_steps_are_the_runs_own():
+    spec = build_spec(ratio=4, overrides={"train.extra_steps": 5})
+    assert spec.train.total_steps == spec.train.steps + 5
+    for other in (spec.teacher(), spec.baseline(), with_method(spec, "kd")):
+        assert other.train.extra_steps == 0
+
+
+@pytest.fixture
+def tuned(tmp_path, monkeypatch):
+    """Factors that were found: 0.5 for kd, 4 for its variant mse."""
+    monkeypatch.setattr("kdbench.tuned.FOLDER", tmp_path)
+    (tmp_path / "pointpillars").mkdir()
+    for name, scale in (("kd", 0.5), ("kd-mse", 4.0)):
+        (tmp_path / f"pointpillars/{name}.json").write_text(json.dumps({"scale": scale}))
+
+
+@pytest.mark.parametrize(
+    ("method", "overrides", "scale"),
+    [
+        ("kd", {}, 0.5),
+        ("kd", {"method.variant": "mse"}, 4.0),
+        ("pointdistiller", {"method.variant": "released"}, 1.0),  # nothing found: as published
+        ("kd", {"method.scale": 3}, 3.0),
+        ("fitnet", {}, 1.0),
+        ("shuffled", {"method.method": "kd"}, 0.5),  # a control has that of what it wraps
+        ("none", {}, 1.0),
+    ],
+)
+def test_the_factor_on_a_methods_losses(tuned, method, overrides, scale):
+    assert build_spec(method=method, overrides=overrides).method.scale == scale
+
+
+def test_a_control_wraps_a_method_as_the_profile_has_it():
+    options = {"method.method": "pointdistiller", "method.options": {"k": 9}}
+    spec = build_spec(profile="quick", method="shuffled", overrides=options)
+    inner = spec.method.options["options"]
+    assert (inner["n"], inner["k"], inner["weight"]) == (400, 9, 1.0)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -58,6 +98,11 @@ def test_teacher_and_baseline_of_a_run():
         ({"overrides": {"train.amp": 1}}, "train.amp: 1 is not of type bool"),
         ({"method": "kd", "overrides": {"method.wieght": 1}}, "did you mean 'weight'"),
         ({"method": "kd", "overrides": {"method.variant": "mze"}}, "did you mean 'mse'"),
+        ({"method": "kd", "overrides": {"method.scal": 1}}, "did you mean 'scale'"),
+        ({"method": "kd", "overrides": {"method.scale": -1}}, "must be 0 or more"),
+        ({"method": "self", "overrides": {"method.method": "kdd"}}, "did you mean 'kd'"),
+        ({"method": "self", "overrides": {"method.options": {"x": 1}}}, "unknown option of method"),
+        ({"overrides": {"train.extra_steps": -1}}, "must be 0 or more"),
         ({"overrides": {"detector.pilar_size": 1}}, "did you mean 'pillar_size'"),
         ({"overrides": {"dataset.frames": 1}}, "unknown option of dataset 'synthetic'"),
     ],

@@ -59,7 +59,7 @@ def _identity(spec: RunSpec, group: list[Record]) -> Row:
         "detector": spec.detector.name,
         "ratio": spec.detector.ratio,
         "method": spec.method.name,
-        "options": spec.method.options,
+        "options": spec.method.options | {"scale": spec.method.scale},
         "role": "student",
         "train": vars(spec.train),
         "seeds": sorted(r["spec"]["seed"] for r in group),

@@ -10,7 +10,7 @@ import torch
 from kdbench.build import build_detector
 from kdbench.dataset import Dataset
 from kdbench.detector import Detector
-from kdbench.errors import DataError
+from kdbench.errors import DataError, UsageError
 from kdbench.measure.compression import compression, parameters
 from kdbench.measure.device import resolve_device
 from kdbench.measure.environment import environment
@@ -19,12 +19,13 @@ from kdbench.measure.latency import measure_latency
 from kdbench.method import Method
 from kdbench.records import SCHEMA, Record, check_writable, find_record, write_record
 from kdbench.registry import methods
-from kdbench.spec import RunSpec
+from kdbench.spec import RunSpec, with_method
 from kdbench.taps import require
 from kdbench.training import store
 from kdbench.training.data import build_dataset
 from kdbench.training.evaluate import detect, score
 from kdbench.training.loop import Training
+from kdbench.training.payback import extra_steps
 from kdbench.training.progress import Reporter
 
 COST_FRAMES = 20  # frames over which MACs are averaged
@@ -50,6 +51,8 @@ class Runner:
         Raises KdbenchError (see `errors.py`) with one clear line; what was finished stays.
         """
         spec, dataset = self.prepare(spec)
+        if methods.get(spec.method.name).pays_back and not spec.train.extra_steps:
+            spec = self._paid_back(spec, dataset)
         return self._ensure(spec, dataset, force=self.force)
 
     def prepare(self, spec: RunSpec) -> tuple[RunSpec, Dataset]:
@@ -63,6 +66,18 @@ class Runner:
             if earlier != spec:
                 self._ensure(earlier, dataset, weights_needed=earlier == teacher_run(spec))
         return spec, dataset
+
+    def _paid_back(self, spec: RunSpec, dataset: Dataset) -> RunSpec:
+        """`spec` with the steps that distilling would have cost, from the records of those runs."""
+        name, variant = (spec.method.options[key] for key in ("method", "variant"))
+        if methods.get(name).teacher == "none":
+            raise UsageError(f"option method of {spec.method.name!r}: {name!r} costs nothing more")
+        rival, _ = self.prepare(with_method(spec, name))
+        teacher = self._ensure(rival.teacher(), dataset) if variant == "all" else None
+        plain, distilled = (self._ensure(run, dataset) for run in (rival.baseline(), rival))
+        extra = extra_steps(plain, distilled, teacher)
+        self.reporter.say(f"{spec.label}: {extra} steps more, the cost of {rival.method.name}")
+        return replace(spec, train=replace(spec.train, extra_steps=extra))
 
     def _ensure(
         self, spec: RunSpec, dataset: Dataset, force: bool = False, weights_needed: bool = False

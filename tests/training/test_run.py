@@ -165,3 +165,37 @@ def wait_for_checkpoint(home, process):
             return path
         time.sleep(0.005)
     raise AssertionError("no checkpoint came")
+
+
+def test_longer_pays_back_what_its_rival_cost(make_runner, make_spec):
+    runner = make_runner()
+    for variant in ("all", "step"):
+        spec = make_spec("longer", method__method="fitnet", method__variant=variant)
+        record = runner.run(spec)
+        by_hash = {r["hash"]: r for r in read_records(runner.results)}
+        by_method = {
+            (r["spec"]["method"]["name"], r["spec"]["detector"]["ratio"]): r["training"]
+            for r in by_hash.values()
+        }
+        plain, taught = (by_method[m, 4.0]["seconds_per_step"] for m in ("none", "fitnet"))
+        seconds = 4 * max(0.0, taught - plain)
+        if variant == "all":
+            seconds += 4 * by_method["none", 1.0]["seconds_per_step"]
+        extra = record["spec"]["train"]["extra_steps"]
+        assert extra == max(1, round(seconds / plain))
+        assert record["training"]["steps"] == 4 + extra
+        # The gain is that over the student of the plain schedule.
+        assert RunSpec.from_dict(record["spec"]).baseline().hash in by_hash
+
+
+def test_longer_takes_given_steps_as_they_are(make_runner, make_spec):
+    runner = make_runner()
+    record = runner.run(make_spec("longer", train__extra_steps=2))
+    assert record["training"]["steps"] == 6
+    assert {r["spec"]["method"]["name"] for r in read_records(runner.results)} == {"none", "longer"}
+
+
+@pytest.mark.parametrize("name", ["none", "longer"])
+def test_longer_than_nothing_is_refused(make_runner, make_spec, name):
+    with pytest.raises(UsageError, match="costs nothing more"):
+        make_runner().run(make_spec("longer", method__method=name))

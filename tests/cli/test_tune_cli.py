@@ -1,0 +1,64 @@
+"""`kdbench tune` as a person meets it."""
+
+import json
+
+import pytest
+
+from kdbench.cli import main
+from kdbench.spec import build_spec
+
+
+@pytest.fixture
+def kdbench(capsys, tmp_path, monkeypatch, kitti_tree):
+    """Runs `kdbench tune` in the tiny profile; gives exit code, standard output and error."""
+    monkeypatch.setenv("KDBENCH_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("kdbench.training.tuning.PROBE_STEPS", 2)
+    monkeypatch.setattr("kdbench.training.tuning.PROBE_EVERY", 1)
+    monkeypatch.setattr("kdbench.tuned.FOLDER", tmp_path / "defaults")
+    monkeypatch.chdir(tmp_path)
+    data = ["--profile", "tiny", "--dataset", "kitti", "--data-root", kitti_tree]
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as stop:
+            main([str(a) for a in ("tune", *data, "--steps", 2, *arguments)])
+        captured = capsys.readouterr()
+        return stop.value.code, captured.out, captured.err
+
+    return run
+
+
+def test_the_outcome_is_kept_and_can_become_the_default(kdbench, tmp_path):
+    code, out, _ = kdbench("fitnet", "--share", "0.3")
+    assert code == 0
+    assert all(word in out for word in ("fitnet", "published", "30%"))
+    path = tmp_path / "results/tuned/pointpillars/fitnet.json"
+    outcome = json.loads(path.read_text())
+    assert outcome["cell"] == "pointpillars-x4"
+    assert len(outcome["candidates"]) == 2
+    assert build_spec(method="fitnet").method.scale == 1.0
+    (tmp_path / "defaults/pointpillars").mkdir(parents=True)
+    outcome["scale"] = 7.0
+    (tmp_path / "defaults/pointpillars/fitnet.json").write_text(json.dumps(outcome))
+    code, out, _ = kdbench("fitnet", "--defaults", "--json", "-", "--quiet")
+    assert json.loads(out)[0]["scale"] == 7.0  # tuned before, and not tuned again
+    assert build_spec(method="fitnet").method.scale == 7.0
+    assert build_spec(method="self").method.scale == 7.0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        ([], 2, "name the methods to tune, or give --all"),
+        (["kd", "--all"], 2, "name the methods to tune, or give --all"),
+        (["kdd"], 2, "did you mean 'kd'"),
+        (["none"], 3, "not applicable: none teaches by no loss"),
+        (["self"], 3, "takes the factor of the method it wraps"),
+        (["kd", "--share", "1"], 2, "1"),
+        (["kd", "--set", "method.scale=2"], 2, "it is what is looked for"),
+    ],
+)
+def test_mistakes_get_one_line_and_an_exit_code(kdbench, arguments, code, message):
+    found, _, err = kdbench(*arguments)
+    assert found == code
+    assert message in err
+    assert "Traceback" not in err

@@ -1,0 +1,142 @@
+"""The budget of a factor, and what it finds."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from kdbench.errors import KdbenchError, NotApplicable, TrainingDiverged
+from kdbench.registry import methods
+from kdbench.training import tuning
+from kdbench.training.data import build_dataset
+from kdbench.training.loop import Training
+from kdbench.training.progress import Reporter
+from kdbench.training.tuning import HeldOut, Probe, Tuner, check_tunable, chosen, scale_of
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def prepared(make_runner, make_spec, monkeypatch):
+    """A run whose teacher is trained, and its data set; probes of four steps."""
+    monkeypatch.setattr(tuning, "PROBE_STEPS", 4)
+    monkeypatch.setattr(tuning, "PROBE_EVERY", 2)
+    return make_runner().prepare(make_spec("fitnet"))
+
+
+def tuner(dataset, **options):
+    return Tuner(dataset, CPU, Reporter(True), steps=2, **options)
+
+
+def test_held_out_frames_are_training_frames_and_not_trained_on(dataset):
+    held = HeldOut(dataset)
+    train, val = held.ids("train"), held.ids("val")
+    assert sorted(train + val) == sorted(dataset.ids("train"))
+    assert val and train
+    assert held.fingerprint() != dataset.fingerprint()
+    assert held.frame(val[0]).id == val[0]
+
+
+def test_the_share_is_that_of_the_gradient(prepared):
+    spec, dataset = prepared
+    probe = tuner(dataset)._training(spec, Probe)
+    state = probe.initial_state()
+    batch = next(probe.batches(0))
+    losses = probe.losses(batch)  # the first call measures
+    norms = {}
+    for name in ("detection", "distillation"):
+        total = sum(v for k, v in losses.items() if k.startswith("kd.") == (name != "detection"))
+        state.optimizer.zero_grad()
+        total.backward(retain_graph=True)
+        gradients = [p.grad for p in probe.student.parameters() if p.grad is not None]
+        norms[name] = torch.sqrt(sum(g.square().sum() for g in gradients)).item()
+    share = norms["distillation"] / (norms["distillation"] + norms["detection"])
+    assert share == pytest.approx(tuning.PROBE_SHARE, rel=1e-3)
+
+
+def test_scale_of_a_share():
+    balance = 3.0
+    for share in (0.1, 0.5, 0.9):
+        s = scale_of(share, balance)
+        assert s / (s + balance) == pytest.approx(share)
+
+
+def test_every_candidate_has_the_same_budget_and_the_outcome_repeats(prepared):
+    spec, dataset = prepared
+    outcome = tuner(dataset).tune(spec)
+    published, *others = outcome["candidates"]
+    assert (published["name"], published["scale"]) == ("published", 1.0)
+    assert [c["name"] for c in others] == ["20%", "50%"]
+    assert [c["share"] for c in others] == pytest.approx([0.2, 0.5], abs=0.02)
+    assert outcome["scale"] in [c["scale"] for c in outcome["candidates"]]
+    assert outcome["budget"] == {"probe_steps": 4, "steps": 2, "held_out_frames": 1}
+    assert tuner(dataset).tune(spec) == outcome
+
+
+def test_a_method_without_a_gradient_is_told(prepared, monkeypatch):
+    spec, dataset = prepared
+    monkeypatch.setattr(Probe, "_balance", lambda *a: None)
+    with pytest.raises(KdbenchError, match="no gradient from distillation"):
+        tuner(dataset).tune(spec)
+
+
+def test_a_candidate_that_diverges_is_no_candidate(prepared, monkeypatch):
+    spec, dataset = prepared
+    run = Training.run
+
+    def diverging(training):
+        if training.spec.method.scale != 1.0:
+            raise TrainingDiverged("too much")
+        return run(training)
+
+    monkeypatch.setattr(Training, "run", diverging)
+    outcome = tuner(dataset).tune(spec)
+    assert [c["bev_map"] is None for c in outcome["candidates"]] == [False, True, True]
+    assert outcome["scale"] == 1.0
+
+
+def candidate(scale, bev, three):
+    return {"scale": scale, "bev_map": bev, "3d_map": three}
+
+
+def test_the_best_mean_wins_and_of_equals_the_least_factor(prepared):
+    spec, _ = prepared
+    candidates = [candidate(1, 10, 5), candidate(2, 9, 7), candidate(0.5, 8, 8)]
+    assert chosen(candidates, spec)["scale"] == 0.5
+    assert chosen(candidates[:2], spec)["scale"] == 2
+    with pytest.raises(KdbenchError, match="every candidate diverged"):
+        chosen([candidate(1, None, None)], spec)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("none", "teaches by no loss"),
+        ("longer", "teaches by no loss"),
+        ("tgi", "teaches by no loss"),
+        ("shuffled", "of the method it wraps"),
+    ],
+)
+def test_what_cannot_be_tuned_says_why(name, reason):
+    with pytest.raises(NotApplicable, match=reason):
+        check_tunable(methods.get(name))
+
+
+def test_the_factor_is_on_the_methods_losses_alone(prepared):
+    spec, dataset = prepared
+
+    def losses(scale):
+        scaled = replace(spec, method=replace(spec.method, scale=scale))
+        training = tuner(dataset)._training(scaled, Training)
+        return training.losses(next(training.batches(0)))
+
+    once, thrice = losses(1.0), losses(3.0)
+    for name, value in once.items():
+        factor = 3 if name.startswith("kd.") else 1
+        torch.testing.assert_close(thrice[name], factor * value)
+
+
+def test_a_data_set_is_cropped_as_the_run_sees_it(make_spec, kitti_tree):
+    held = HeldOut(build_dataset(make_spec(), str(kitti_tree)))
+    points = held.frame(held.ids("val")[0]).points
+    assert (points[:, 0] < 20.48).all()
