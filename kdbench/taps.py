@@ -55,6 +55,10 @@ class Rows:
     counts: torch.Tensor  # (n,) int64, raw points in each row's voxel; 1 for points
     positions: torch.Tensor | None = None  # of points: (n, 3) x, y, z in metres, LiDAR frame
 
+    def __getitem__(self, index) -> "Rows":
+        """The rows of an index, a mask or a slice."""
+        return Rows(**{k: None if v is None else v[index] for k, v in vars(self).items()})
+
 
 TapSpecs = dict[str, TapSpec]
 Taps = dict[str, "torch.Tensor | Rows"]

@@ -1,37 +1,50 @@
-"""PointDistiller: local graphs of the most important voxels, reweighted by importance.
+"""PointDistiller: local graphs of the most important voxels or points, reweighted by importance.
 
-For the N voxels with the most points, take each one's K nearest neighbours in the teacher's
-feature space (itself first). With z_i a voxel's features and z_ij its j-th neighbour's,
+For the N rows of the highest score, take each one's K nearest neighbours in the teacher's
+feature space (itself first). With z_i a row's features and z_ij its j-th neighbour's,
 
     e_ij = ReLU(BN(W [z_ij, z_i]))          a graph layer for the teacher, one for the student
-    paper:     G_i = max_j e_ij
-               loss = 2 sum_i phi_i mean_c (G_T,i - G_S,i)^2,      phi = softmax_i(count_i / tau)
-    released:  loss = 2 mean_i,j,c  w_i (e_T,ij - e_S,ij)^2,       w = N softmax_i(count_i / 0.01)
+    G_i  = max_j e_ij
+    paper:     loss = 2 sum_i phi_i mean_c (G_T,i - G_S,i)^2
+    released:  loss = 2 sum_i w_i mean_c,(j) (x_T,i - x_S,i)^2
 
-`paper` works frame by frame. `released` does what the released code computes: it ranks and
-looks for neighbours in the concatenated batch, caps counts at 32 points a pillar, and its
-temperature leaves weight only on the voxels tied at the largest count.
+rows                score of a row                  phi                     x, w (released)
+voxels, pillars     points in it                    softmax(score / tau)    e, softmax(score/0.01)
+cells of BEV maps   points over it (*)              softmax(score / tau)    e, 1/N of a frame
+points              largest teacher feature         softmax(max_c G_T/tau)  G, 1/N of the batch
+
+(*) `released` takes the largest teacher feature, and so does `paper` without a tap `counts`.
+
+`paper` works frame by frame. `released` does what the released code computes: with voxels it
+ranks and looks for neighbours in the concatenated batch, caps counts at 32 points, and its
+temperature leaves weight only on the voxels tied at the largest count; with cells and points
+its weights have no effect.
 """
 
 import torch
 from torch import nn
 
 from kdbench.method import Method, Paper
-from kdbench.ops.neighbours import nearest
+from kdbench.ops.graphs import GraphLayer, local_graphs
+from kdbench.ops.rows import by_frame, cells_as_rows
+from kdbench.taps import Kind, find
 
 MAX_COUNT, RELEASED_TAU = 32, 0.01
+MAP_CHANNELS = 32  # of the graph layers over maps, at every ratio
 
 
 class PointDistiller(Method):
-    """Options: `variant`, `n` voxels, `k` neighbours, `tau`, `channels` and `weight`.
+    """Options: `variant`, `n` rows, or `cells` of each map, `k` neighbours, `tau`, `channels`,
+    `weight`.
 
-    `channels` are those of the graph layer; 0 is the student's width, the published choice.
-    `n` is a frame's in `paper` and the batch's in `released`. `tau` counts in units of the
-    frame's largest count, so that no weight exceeds another by more than exp(1 / tau).
+    `channels` are those of the graph layer; 0 is the published choice, 32 for maps, else the
+    student's width. `n` and `cells` are a frame's; `n` voxels are the batch's in `released`. `tau`
+    is in units of the frame's highest score, so that no weight exceeds another by more than
+    exp(1 / tau).
     """
 
     name = "pointdistiller"
-    needs = ("voxel",)
+    needs = ("voxel|points|backbone.*",)
     paper = Paper(
         "PointDistiller: Structured Knowledge Distillation Towards Efficient and Compact 3D "
         "Detection",
@@ -44,7 +57,7 @@ class PointDistiller(Method):
         "paper: the distance of eq. 2 is the mean squared error, times the factor 2 of the code",
         "paper: G_i is the maximum over neighbours, the code's choice for PointRCNN; the code "
         "does not pool for voxel detectors, the paper does not say",
-        "paper: tau, which has no published value, is relative to the largest count",
+        "paper: tau, which has no published value, is relative to the highest score",
         "paper: batch norm has no learned scale; with one, teacher and student layers can both "
         "shrink to zero, which minimises the loss and teaches nothing",
         "both: neighbours by teacher features, as in the code; the paper does not say",
@@ -52,70 +65,76 @@ class PointDistiller(Method):
 
     def __init__(
         self, student, teacher, *,
-        variant="paper", n=6000, k=128, tau=0.25, channels=0, weight=1.0,
+        variant="paper", n=6000, cells=256, k=128, tau=0.25, channels=0, weight=1.0,
     ):  # fmt: skip
         super().__init__(student, teacher)
-        self.variant, self.n, self.k, self.tau, self.weight = variant, n, k, tau, weight
-        width = channels or student["voxel"].channels
-        learned_scale = variant == "released"
-        self.student_graph = GraphLayer(student["voxel"].channels, width, learned_scale)
-        self.teacher_graph = GraphLayer(teacher["voxel"].channels, width, learned_scale)
+        self.taps = find(self.needs[0], student)
+        self.kind = student[self.taps[0]].kind
+        self.released, self.k, self.tau, self.weight = variant == "released", k, tau, weight
+        self.n = cells if self.kind is Kind.BEV else n
+        self.by_count = self.kind is Kind.ROWS or (
+            self.kind is Kind.BEV and "counts" in student and not self.released
+        )
+
+        def layer(specs, tap):
+            usual = MAP_CHANNELS if self.kind is Kind.BEV else student[tap].channels
+            return GraphLayer(specs[tap].channels, channels or usual, self.released)
+
+        self.student_graphs = nn.ModuleList(layer(student, tap) for tap in self.taps)
+        self.teacher_graphs = nn.ModuleList(layer(teacher, tap) for tap in self.taps)
 
     def share_adapters(self):
-        self.student_graph.load_state_dict(self.teacher_graph.state_dict())
+        self.student_graphs.load_state_dict(self.teacher_graphs.state_dict())
 
     def forward(self, student, teacher, batch):
-        rows_s, rows_t = student["voxel"], teacher["voxel"]
-        if len(rows_t.counts) < 2:  # batch norm needs two rows
-            return {"graph": rows_s.features.sum() * 0.0}
-        released = self.variant == "released"
-        frame = torch.zeros_like(rows_t.counts) if released else rows_t.coordinates[:, 0]
-        counts = rows_t.counts.clamp(max=MAX_COUNT) if released else rows_t.counts
-        centre, neighbours, weight = self._select(rows_t.features, counts, frame)
-        edges_t = self.teacher_graph(rows_t.features, centre, neighbours)
-        edges_s = self.student_graph(rows_s.features, centre, neighbours)
-        self.logs["graph_std"] = edges_t.detach().std()  # falls to 0 if the layers collapse
-        if not released:
+        self.logs.clear()
+        total = 0.0
+        graphs = zip(self.student_graphs, self.teacher_graphs, strict=True)
+        for tap, layers in zip(self.taps, graphs, strict=True):
+            rows = [self._rows(taps, tap) for taps in (student, teacher)]
+            total = total + self._loss(*rows, *layers)
+        return {"graph": self.weight * total}
+
+    def _rows(self, taps, tap):
+        if self.kind is not Kind.BEV:
+            return taps[tap]
+        return cells_as_rows(taps[tap], taps["counts"] if self.by_count else None)
+
+    def _loss(self, rows_s, rows_t, graph_s, graph_t):
+        if len(rows_t.features) < 2:  # batch norm needs two rows
+            return rows_s.features.sum() * 0.0
+        frame = rows_t.coordinates[:, 0]
+        mixed = self.released and self.kind is Kind.ROWS
+        groups = by_frame(torch.zeros_like(frame) if mixed else frame)
+        score = self._score(rows_t)
+        centre, near, sizes = local_graphs(rows_t.features, score, groups, self.n, self.k)
+        edges_t = graph_t(rows_t.features, centre, near)
+        edges_s = graph_s(rows_s.features, centre, near)
+        spread = edges_t.detach().std()  # falls to 0 if the layers collapse
+        self.logs["graph_std"] = min(spread, self.logs.get("graph_std", spread))
+        if not self.released or self.kind is Kind.POINTS:
             edges_t, edges_s = edges_t.amax(1), edges_s.amax(1)
         error = (edges_t - edges_s).square().flatten(1).mean(1)
-        return {"graph": self.weight * 2 * (weight * error).sum()}
+        weight = self._weight(score[centre].to(error.dtype), edges_t.detach(), sizes)
+        return 2 * (weight * error).sum()
 
-    @torch.no_grad()
-    def _select(self, features, counts, frame):
-        """Chosen rows (m,), their neighbours (m, k) and weights (m,), sum 1, over all frames."""
-        parts = []
-        for rows in _by_frame(frame):
-            top = rows[counts[rows].topk(min(self.n, len(rows))).indices]
-            near = rows[nearest(features[top], features[rows], self.k)]
-            parts.append((top, near, self._importance(counts[top].float())))
-        centre, neighbours, weight = (torch.cat(x) for x in zip(*parts, strict=True))
-        return centre, neighbours, weight / len(parts)
+    def _score(self, rows):
+        """(n,), what decides which rows are taken; the teacher's."""
+        if not self.by_count:
+            return rows.features.detach().amax(1)
+        return rows.counts.clamp(max=MAX_COUNT) if self.released else rows.counts
 
-    def _importance(self, counts):
-        scale = RELEASED_TAU if self.variant == "released" else self.tau * counts.max()
-        return torch.softmax(counts / scale, dim=0)
+    def _weight(self, score, graph, sizes):
+        """Weights (m,) of centres, given their score and the teacher's edges or graphs."""
+        if not self.released:
+            importance = graph.amax(1) if self.kind is Kind.POINTS else score
+            parts = [self._softmax(part) for part in importance.split(sizes)]
+            return torch.cat(parts) / len(sizes)
+        if self.kind is Kind.ROWS:
+            return torch.softmax(score / RELEASED_TAU, dim=0)
+        frames = len(sizes) if self.kind is Kind.BEV else 1
+        return torch.full_like(score, frames / len(score))
 
-
-class GraphLayer(nn.Module):
-    """ReLU(BN(W [neighbour, centre])): W acts on rows before they are gathered into edges.
-
-    W [a, b] = W1 a + W2 b, so each row is multiplied once, not once for every edge it is in.
-    """
-
-    def __init__(self, inputs: int, outputs: int, learned_scale: bool):
-        super().__init__()
-        self.neighbour = nn.Linear(inputs, outputs)
-        self.centre = nn.Linear(inputs, outputs, bias=False)
-        self.norm = nn.BatchNorm1d(outputs, affine=learned_scale)
-
-    def forward(self, rows, centre, neighbours):
-        """Rows (n, C), centres (m,) and neighbours (m, k) to edges (m, k, outputs)."""
-        edges = self.neighbour(rows)[neighbours] + self.centre(rows[centre]).unsqueeze(1)
-        return torch.relu(self.norm(edges.flatten(0, 1))).view_as(edges)
-
-
-def _by_frame(frame):
-    """Row indices of each frame that has any."""
-    return torch.arange(len(frame), device=frame.device).split(
-        torch.unique_consecutive(frame, return_counts=True)[1].tolist()
-    )
+    def _softmax(self, importance):
+        largest = importance.max().clamp_min(torch.finfo(importance.dtype).tiny)
+        return torch.softmax(importance / (self.tau * largest), dim=0)

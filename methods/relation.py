@@ -1,4 +1,4 @@
-"""Inter-voxel affinity: the student's voxels resemble each other as the teacher's do.
+"""Inter-voxel affinity: the student's voxels (or points) resemble each other as the teacher's do.
 
     mean over frames of  1/n^2 sum_ij ( C_S,ij - C_T,ij )^2,     C_ij = cos(f_i, f_j)
 
@@ -6,17 +6,18 @@ over n voxels drawn at random from the frame, the same ones in both networks. Af
 channels, so nothing is adapted.
 """
 
-import torch
 from torch.nn import functional as F
 
 from kdbench.method import Method, Paper
+from kdbench.ops.embeddings import draw_places, take
+from kdbench.taps import find
 
 
 class VoxelRelation(Method):
-    """Options: `n` voxels of a frame, and `weight`."""
+    """Options: `n` voxels, or points, of a frame, and `weight`."""
 
     name = "relation"
-    needs = ("voxel",)
+    needs = ("voxel|points",)
     paper = Paper(
         "Point-to-Voxel Knowledge Distillation for LiDAR Semantic Segmentation",
         2022,
@@ -33,19 +34,14 @@ class VoxelRelation(Method):
     def __init__(self, student, teacher, *, n=512, weight=1.0):
         super().__init__(student, teacher)
         self.n, self.weight = n, weight
+        (self.tap,) = find(self.needs[0], student)
 
     def forward(self, student, teacher, batch):
-        rows_s, rows_t = student["voxel"], teacher["voxel"]
-        loss = rows_s.features.sum() * 0.0  # a cloud without voxels
-        frames = _by_frame(rows_t.coordinates[:, 0])
-        for rows in frames:
-            # Drawn on the CPU, whose random state a checkpoint keeps.
-            drawn = rows[torch.randperm(len(rows))[: self.n].to(rows.device)]
-            affinity_s, affinity_t = (
-                affinity(rows_s.features[drawn]),
-                affinity(rows_t.features[drawn]),
-            )
-            loss = loss + F.mse_loss(affinity_s, affinity_t) / len(frames)
+        places = draw_places(teacher[self.tap], self.n)
+        loss = student[self.tap].features.sum() * 0.0  # a cloud without voxels
+        frames = (take(taps[self.tap], places) for taps in (student, teacher))
+        for rows_s, rows_t in zip(*frames, strict=True):
+            loss = loss + F.mse_loss(affinity(rows_s), affinity(rows_t)) / len(places)
         return {"affinity": self.weight * loss}
 
 
@@ -53,9 +49,3 @@ def affinity(rows):
     """Cosines (n, n) between rows (n, C)."""
     unit = F.normalize(rows, dim=1)
     return unit @ unit.T
-
-
-def _by_frame(frame):
-    """Row indices of each frame that has any."""
-    counts = torch.unique_consecutive(frame, return_counts=True)[1].tolist()
-    return torch.arange(len(frame), device=frame.device).split(counts) if counts else []

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import torch
 
+from kdbench.ops.rows import by_frame
 from kdbench.ops.wrapped import Wrapped
 from kdbench.taps import Rows
 
@@ -55,8 +56,6 @@ def _map(x, channels_first, orders):
 
 def _rows(rows):
     """Rows with the features of each frame permuted."""
-    counts = torch.unique_consecutive(rows.coordinates[:, 0], return_counts=True)[1].tolist()
-    starts = [sum(counts[:i]) for i in range(len(counts))]
-    orders = [start + torch.randperm(count) for start, count in zip(starts, counts, strict=True)]
-    order = torch.cat(orders).to(rows.features.device) if orders else slice(0)
+    orders = [f[torch.randperm(len(f)).to(f.device)] for f in by_frame(rows.coordinates[:, 0])]
+    order = torch.cat(orders) if orders else slice(0)
     return replace(rows, features=rows.features[order])

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from kdbench.ops.regions import pool_boxes
+from kdbench.ops.rows import by_frame
 from kdbench.taps import Rows, TapSpec
 
 
@@ -19,14 +20,10 @@ def draw_places(tap: Tensor | Rows, n: int) -> list[Tensor]:
     state a resumed training takes up again.
     """
     if isinstance(tap, Rows):
-        frame = tap.coordinates[:, 0]
-        sizes = torch.unique_consecutive(frame, return_counts=True)[1].tolist()
+        frames = by_frame(tap.coordinates[:, 0])
     else:
-        frame, sizes = tap, [tap[0, 0].numel()] * len(tap)
-    drawn = [torch.randperm(size)[:n].to(frame.device) for size in sizes]
-    if isinstance(tap, Rows):  # rows of one frame follow those of the last
-        drawn = [p + sum(sizes[:i]) for i, p in enumerate(drawn)]
-    return drawn
+        frames = [torch.arange(tap[0, 0].numel(), device=tap.device) for _ in tap]
+    return [places[torch.randperm(len(places))[:n].to(places.device)] for places in frames]
 
 
 def take(tap: Tensor | Rows, places: list[Tensor]) -> list[Tensor]:

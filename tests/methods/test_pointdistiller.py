@@ -8,7 +8,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from kdbench.methods.pointdistiller import GraphLayer, PointDistiller
+from kdbench.methods.pointdistiller import PointDistiller
+from kdbench.ops.graphs import GraphLayer, local_graphs
+from kdbench.ops.rows import by_frame, cells_as_rows
 from kdbench.taps import Kind, Rows, TapSpec
 
 STUDENT, TEACHER, N, K = 3, 5, 4, 6
@@ -56,7 +58,10 @@ def chosen(rows, candidates, counts, n, k):
 def edges_of(method, student, teacher, centres, neighbours):
     return [
         normalised_edges(layer, taps["voxel"].features.detach().numpy(), centres, neighbours)
-        for layer, taps in ((method.student_graph, student), (method.teacher_graph, teacher))
+        for layer, taps in (
+            (method.student_graphs[0], student),
+            (method.teacher_graphs[0], teacher),
+        )
     ]
 
 
@@ -111,8 +116,8 @@ def test_more_voxels_and_neighbours_than_a_frame_has(student, teacher, batch):
 
 def test_paper_is_the_default_with_the_published_n_and_k():
     method = PointDistiller(*[{"voxel": TapSpec(Kind.ROWS, c)} for c in (16, 64)])
-    assert (method.variant, method.n, method.k) == ("paper", 6000, 128)
-    assert method.student_graph.neighbour.out_features == 16  # c' is the student's width
+    assert (method.released, method.n, method.k) == (False, 6000, 128)
+    assert method.student_graphs[0].neighbour.out_features == 16  # c' is the student's width
 
 
 @both
@@ -158,7 +163,7 @@ def realistic_counts(n=2000):
 
 
 def importance(method, counts):
-    return method._importance(counts.double())
+    return method._weight(counts.double(), torch.zeros(len(counts), 1), [len(counts)])
 
 
 @pytest.mark.parametrize("tau", [0.1, 0.25, 1.0])
@@ -196,8 +201,9 @@ def test_released_takes_counts_above_32_for_32(student, teacher, batch):
 
 def test_each_frame_weighs_the_same_in_paper(teacher):
     rows = teacher["voxel"]
-    frame = rows.coordinates[:, 0]
-    centre, _, weight = distiller()._select(rows.features, rows.counts, frame)
+    frame, method = rows.coordinates[:, 0], distiller()
+    centre, _, sizes = local_graphs(rows.features, rows.counts, by_frame(frame), N, K)
+    weight = method._weight(rows.counts[centre].double(), rows.features[centre], sizes)
     for f in (0, 1):
         assert weight[frame[centre] == f].sum().item() == pytest.approx(0.5)
 
@@ -208,7 +214,7 @@ def test_each_frame_weighs_the_same_in_paper(teacher):
 def test_neighbours_never_cross_frames_in_paper(teacher):
     rows = teacher["voxel"]
     frame = rows.coordinates[:, 0]
-    centre, near, _ = distiller(n=24, k=8)._select(rows.features, rows.counts, frame)
+    centre, near, _ = local_graphs(rows.features, rows.counts, by_frame(frame), 24, 8)
     assert (frame[near] == frame[centre].unsqueeze(1)).all()
     assert torch.equal(near[:, 0], centre)
 
@@ -226,7 +232,7 @@ def test_frames_together_give_the_mean_of_each_alone_in_paper(student, teacher, 
     def part(taps, f):
         rows = taps["voxel"]
         mine = rows.coordinates[:, 0] == f
-        return {"voxel": Rows(*(x[mine] for x in vars(rows).values()))}
+        return {"voxel": rows[mine]}
 
     alone = [method(part(student, f), part(teacher, f), batch)["graph"] for f in (0, 1)]
     torch.testing.assert_close(method(student, teacher, batch)["graph"], sum(alone) / 2)
@@ -243,6 +249,117 @@ def test_too_few_voxels_give_zero_with_a_gradient(batch, variant, rows):
     loss = distiller(variant=variant)(few(STUDENT), few(TEACHER), batch)["graph"]
     loss.backward()
     assert loss == 0
+
+
+# Maps
+
+
+MAPS = ("backbone.0", "backbone.1")
+
+
+def map_specs(channels, counts):
+    specs = {name: TapSpec(Kind.BEV, channels) for name in MAPS}
+    return specs | ({"counts": TapSpec(Kind.COUNTS, 1)} if counts else {})
+
+
+def over_maps(counts=True, **options):
+    torch.manual_seed(0)
+    specs = [map_specs(c, counts) for c in (STUDENT, TEACHER)]
+    return PointDistiller(*specs, **{"cells": N, "k": K, "channels": 4} | options).double()
+
+
+def map_taps(channels, seed):
+    generator = torch.Generator().manual_seed(seed)
+    sizes = zip(MAPS, [(4, 6), (2, 3)], strict=True)
+    taps = {
+        name: torch.randn(2, channels, *size, generator=generator, dtype=torch.float64)
+        for name, size in sizes
+    }
+    points = torch.randint(0, 50, (2, 1, 4, 6), generator=torch.Generator().manual_seed(9))
+    return taps | {"counts": points.double()}
+
+
+def as_voxels(taps, name, counts):
+    """The same problem with voxels: a row a cell, frame by frame."""
+    x = taps[name]
+    frame = torch.arange(2).repeat_interleave(x[0, 0].numel())
+    places = torch.stack([frame, frame, frame], dim=1)
+    return {"voxel": Rows(x.permute(0, 2, 3, 1).reshape(len(frame), -1), places, counts)}
+
+
+def test_points_over_a_cell_are_those_over_the_cells_it_covers():
+    taps = map_taps(STUDENT, 1)
+    fine = cells_as_rows(taps["backbone.0"], taps["counts"])
+    coarse = cells_as_rows(taps["backbone.1"], taps["counts"])
+    assert torch.equal(fine.counts, taps["counts"].flatten().long())
+    for row in range(12):
+        f, y, x = coarse.coordinates[row].tolist()
+        window = taps["counts"][f, 0, 2 * y : 2 * y + 2, 2 * x : 2 * x + 2]
+        assert coarse.counts[row] == window.sum()
+        assert torch.equal(coarse.features[row], taps["backbone.1"][f, :, y, x])
+
+
+def test_paper_over_maps_is_paper_over_their_cells(batch):
+    student, teacher = map_taps(STUDENT, 1), map_taps(TEACHER, 2)
+    method, expected = over_maps(weight=3.0), 0.0
+    for i, name in enumerate(MAPS):
+        counts = cells_as_rows(teacher[name], teacher["counts"]).counts
+        single = distiller()
+        single.student_graphs[0] = method.student_graphs[i]
+        single.teacher_graphs[0] = method.teacher_graphs[i]
+        voxels = [as_voxels(taps, name, counts) for taps in (student, teacher)]
+        expected += 3 * paper_loop(single, *voxels)
+    assert method(student, teacher, batch)["graph"].item() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("counts", [True, False])
+def test_released_over_maps_weighs_nothing_and_grows_with_the_batch(batch, counts):
+    student, teacher = map_taps(STUDENT, 1), map_taps(TEACHER, 2)
+    method, expected = over_maps(counts, variant="released"), 0.0
+    for i, name in enumerate(MAPS):
+        rows = [as_voxels(taps, name, None)["voxel"] for taps in (student, teacher)]
+        score = rows[1].features.amax(1)
+        of_frames = by_frame(rows[1].coordinates[:, 0])
+        centre, near, _ = local_graphs(rows[1].features, score, of_frames, N, K)
+        edges = [
+            normalised_edges(graphs[i], r.features.numpy(), centre.tolist(), near.tolist())
+            for graphs, r in zip((method.student_graphs, method.teacher_graphs), rows, strict=True)
+        ]
+        expected += 2 * len(of_frames) * np.mean((edges[1] - edges[0]) ** 2)
+    assert method(student, teacher, batch)["graph"].item() == pytest.approx(expected)
+
+
+# Points
+
+
+def over_points(**options):
+    torch.manual_seed(0)
+    specs = [{"points": TapSpec(Kind.POINTS, c)} for c in (STUDENT, TEACHER)]
+    return PointDistiller(*specs, **{"n": N, "k": K} | options).double()
+
+
+@both
+def test_over_points_equals_a_loop(student, teacher, batch, variant):
+    method = over_points(variant=variant)
+    rows = [replace(t["voxel"], counts=torch.ones(24).long()) for t in (student, teacher)]
+    score = rows[1].features.amax(1).numpy()
+    expected, of_frames = 0.0, by_frame(rows[1].coordinates[:, 0])
+    found = [chosen(rows[1].features.numpy(), f.tolist(), score, N, K) for f in of_frames]
+    centres, near = (sum(part, []) for part in zip(*found, strict=True))
+    layers = (method.student_graphs[0], method.teacher_graphs[0])
+    graph_s, graph_t = (
+        normalised_edges(layer, r.features.numpy(), centres, near).max(1)
+        for layer, r in zip(layers, rows, strict=True)
+    )
+    error = ((graph_t - graph_s) ** 2).mean(1)
+    for f in range(2):
+        mine = slice(f * N, (f + 1) * N)
+        largest = graph_t[mine].max(1)
+        phi = softmax(largest / (method.tau * largest.max())) / 2
+        weight = phi if variant == "paper" else np.full(N, 1 / (2 * N))
+        expected += 2 * (weight * error[mine]).sum()
+    points = [{"points": r} for r in rows]
+    assert method(*points, batch)["graph"].item() == pytest.approx(expected)
 
 
 # Graph layer

@@ -7,7 +7,9 @@ import torch
 from torch.autograd import gradcheck
 
 from kdbench.methods.relation import VoxelRelation, affinity
-from kdbench.taps import Rows
+from kdbench.taps import Kind, Rows, TapSpec
+
+SPECS = {"voxel": TapSpec(Kind.ROWS, 3)}
 
 
 def cosine(a, b):
@@ -26,7 +28,7 @@ def loop(student, teacher, drawn):
 
 
 def test_equals_a_loop_over_all_voxels(student, teacher, batch):
-    method = VoxelRelation({}, {}, n=100, weight=2.0)
+    method = VoxelRelation(SPECS, SPECS, n=100, weight=2.0)
     expected = 2 * loop(student, teacher, [range(14), range(14, 24)])
     assert method(student, teacher, batch)["affinity"].item() == pytest.approx(expected)
 
@@ -35,14 +37,14 @@ def test_equals_a_loop_over_drawn_voxels(student, teacher, batch):
     torch.manual_seed(3)
     drawn = [torch.randperm(14)[:5].tolist(), (14 + torch.randperm(10)[:5]).tolist()]
     torch.manual_seed(3)
-    found = VoxelRelation({}, {}, n=5)(student, teacher, batch)["affinity"].item()
+    found = VoxelRelation(SPECS, SPECS, n=5)(student, teacher, batch)["affinity"].item()
     assert found == pytest.approx(loop(student, teacher, drawn))
 
 
 def test_equal_rows_cost_nothing_and_scale_does_not_matter(student, batch):
     rows = student["voxel"]
     scaled = {"voxel": Rows(3 * rows.features, rows.coordinates, rows.counts)}
-    method = VoxelRelation({}, {}, n=100)
+    method = VoxelRelation(SPECS, SPECS, n=100)
     assert method(student, student, batch)["affinity"] == 0
     assert method(student, scaled, batch)["affinity"].item() == pytest.approx(0, abs=1e-12)
 
@@ -53,7 +55,7 @@ def test_too_few_voxels_cost_nothing(batch, rows):
     places = torch.zeros(rows, 3, dtype=torch.long)
     taps = {"voxel": Rows(x, places, torch.ones(rows, dtype=torch.long))}
     teacher = {"voxel": Rows(-2 * x.detach(), places, taps["voxel"].counts)}
-    loss = VoxelRelation({}, {})(taps, teacher, batch)["affinity"]
+    loss = VoxelRelation(SPECS, SPECS)(taps, teacher, batch)["affinity"]
     loss.backward()
     assert loss == 0 and x.grad is not None
 
@@ -61,7 +63,7 @@ def test_too_few_voxels_cost_nothing(batch, rows):
 def test_rows_of_zeros_stay_finite(student, teacher, batch):
     student["voxel"].features[3] = 0
     student["voxel"].features.requires_grad_()
-    loss = VoxelRelation({}, {}, n=100)(student, teacher, batch)["affinity"]
+    loss = VoxelRelation(SPECS, SPECS, n=100)(student, teacher, batch)["affinity"]
     loss.backward()
     assert loss.isfinite() and student["voxel"].features.grad.isfinite().all()
 

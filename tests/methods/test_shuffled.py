@@ -84,8 +84,7 @@ def test_the_wrapped_method_learns_from_the_shuffled_taps(
 
 def test_an_empty_cloud_is_no_trouble(specs, taps):
     rows = taps["voxel"]
-    empty = type(rows)(*(x[:0] for x in vars(rows).values()))
-    assert len(shuffled(specs, {"voxel": empty})["voxel"].features) == 0
+    assert len(shuffled(specs, {"voxel": rows[:0]})["voxel"].features) == 0
 
 
 @pytest.mark.parametrize("name, message", [("none", "trained teacher"), ("nonsense", "unknown")])
@@ -96,5 +95,5 @@ def test_a_method_it_cannot_wrap_is_refused(specs, name, message):
 
 def test_a_tap_that_is_missing_is_named(specs):
     del specs["voxel"]
-    with pytest.raises(UsageError, match="pointdistiller.*needs voxel"):
-        Shuffled(specs, specs, method="pointdistiller")
+    with pytest.raises(UsageError, match="relation.*needs voxel"):
+        Shuffled(specs, specs, method="relation")
