@@ -1,0 +1,22 @@
+"""Batch norm of sparse rows, of which a batch may have few or none."""
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class RowNorm(nn.BatchNorm1d):
+    """Batch norm of rows (n, C), with the epsilon of SECOND.
+
+    Batch statistics need two rows; fewer are normalised by the running ones.
+    """
+
+    def __init__(self, channels: int, momentum: float):
+        super().__init__(channels, eps=1e-3, momentum=momentum)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Normalised rows (n, C)."""
+        if len(rows) > 1 or not self.training:
+            return super().forward(rows)
+        return F.batch_norm(
+            rows, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
+        )

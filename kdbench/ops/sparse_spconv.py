@@ -1,0 +1,74 @@
+"""Sparse convolution by spconv 2, an optional dependency: fast kernels for CUDA.
+
+Its own layers run, with our weights in place of theirs. Their rows, which hashing leaves in no
+certain order, are put into ours. On the CPU spconv computes forward, but has no backward pass.
+"""
+
+from functools import cache
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+
+from kdbench.ops import sparse_torch
+from kdbench.ops.macs import count_macs, counting
+from kdbench.ops.sparse_rules import Size, site_keys
+from kdbench.ops.sparse_tensor import SparseTensor
+
+
+@cache
+def available() -> bool:
+    """Whether spconv is installed and built for CUDA."""
+    try:
+        from spconv.cppconstants import CPU_ONLY_BUILD
+    except ImportError:
+        return False
+    return not CPU_ONLY_BUILD
+
+
+def submanifold(x: SparseTensor, weight: Tensor) -> SparseTensor:
+    """`SubMConv3d` with this weight."""
+    if len(x.features) == 0:  # spconv refuses
+        return sparse_torch.submanifold(x, weight)
+    if counting():
+        _count(sparse_torch.known_submanifold_rules(x), weight)
+    return x.with_features(_run(_layer("SubMConv3d", weight.shape, 1, 1), x, weight).features)
+
+
+def strided(x: SparseTensor, weight: Tensor, *sizes: Size) -> SparseTensor:
+    """`SparseConv3d` with this kernel, stride and padding."""
+    if len(x.features) == 0:
+        return sparse_torch.strided(x, weight, *sizes)
+    if counting():
+        _count(sparse_torch.known_strided_rules(x, *sizes)[0], weight)
+    out = _run(_layer("SparseConv3d", weight.shape, *sizes[1:]), x, weight)
+    sites, shape = out.indices.long(), tuple(out.spatial_shape)
+    order = torch.argsort(site_keys(sites, shape))
+    return SparseTensor(out.features[order], sites[order], shape, x.frames)
+
+
+def _count(rules, weight: Tensor) -> None:
+    count_macs(rules.pairs * len(weight) * weight.shape[4])
+
+
+def _run(layer, x: SparseTensor, weight: Tensor):
+    """spconv's output; what it finds out about the cells is kept for the next layer."""
+    from spconv.pytorch import SparseConvTensor
+
+    sites = x.coordinates.int().contiguous()
+    tensor = SparseConvTensor(x.features, sites, list(x.shape), x.frames)
+    tensor.indice_dict = x.known.setdefault("spconv", {})
+    out = functional_call(layer, {"weight": weight}, (tensor,))
+    x.known["spconv"] = out.indice_dict
+    return out
+
+
+@cache
+def _layer(kind: str, weight_shape: torch.Size, stride, padding):
+    """A layer of spconv; its own weight is never used."""
+    import spconv.pytorch
+
+    outputs, *kernel, inputs = weight_shape
+    return getattr(spconv.pytorch, kind)(
+        inputs, outputs, kernel, stride, padding, bias=False, indice_key=f"{kind} {kernel} {stride}"
+    )
