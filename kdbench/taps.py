@@ -26,6 +26,8 @@ class Kind(StrEnum):
     COUNTS = "counts"  # (B, 1, H, W) number of raw points over each cell of a map
     CLS = "cls"  # (B, H, W, A, classes) logits for each of A anchors of a cell
     BOX = "box"  # (B, H, W, A, 7) encoded boxes
+    BINS = "bins"  # (B, N, 1, 1, K) boxes of N points, in bins: detectors/layers/bin_coder.py
+    CODES = "codes"  # (B, N, 1, 1, K) boxes of N points, coded in another way
     DIR = "dir"  # (B, H, W, A, bins) logits of the heading's half-turn
 
 

@@ -6,7 +6,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import islice
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from kdbench.errors import TrainingDiverged
 from kdbench.measure.memory import PeakMemory
 from kdbench.method import Method
 from kdbench.spec import RunSpec
-from kdbench.taps import Rows, Taps
+from kdbench.taps import Taps
 from kdbench.training.checkpoint import State
 from kdbench.training.data import training_batches
 from kdbench.training.progress import Reporter
@@ -27,6 +27,7 @@ from kdbench.training.store import Log
 
 SAVE_SECONDS = 20  # between two checkpoints: what a kill costs at most
 LOG_STEPS = 10
+HALF = (torch.float16, torch.bfloat16)
 
 
 @dataclass
@@ -178,9 +179,11 @@ def in_float32(taps: Taps) -> Taps:
     """The same taps, half-precision values as float32."""
 
     def cast(tap):
-        if isinstance(tap, Rows):
-            return replace(tap, features=tap.features.float())
-        return tap.float()
+        if isinstance(tap, Tensor):
+            return tap.float()
+        values = {field.name: getattr(tap, field.name) for field in fields(tap)}
+        half = {k: v.float() for k, v in values.items() if getattr(v, "dtype", None) in HALF}
+        return replace(tap, **half)
 
     return {name: cast(tap) for name, tap in taps.items()}
 
