@@ -1,0 +1,217 @@
+"""PointRCNN with its two stages, three classes in one network.
+
+Shi, Wang and Li, "PointRCNN: 3D Object Proposal Generation and Detection from Point Cloud",
+CVPR 2019. First stage: PointNet++ with multi-scale grouping over 16,384 points, foreground
+segmentation, a box from each point in bins. Second stage: 512 points of each proposal in the
+proposal's own frame, a small PointNet++, a score and a refined box.
+
+Deviations from the paper:
+- Both stages train together; the second one sends no gradient into the first (the paper trains
+  one after the other). Jittered copies of the objects join the second stage's training
+  proposals, in place of jittered proposals.
+- Three classes: a score for each class and point, mean sizes by class, and as many neighbours
+  (16) in the second stage, as in PointDistiller's release.
+- Proposals are not split into near and far ones before NMS; "far" points are those 40 m from
+  the sensor, in any direction.
+- A width is divided by the root of the ratio to one decimal place (2.8 at ratio 8), as in that
+  release.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from kdbench.dataset import Batch
+from kdbench.detector import Detections, Detector
+from kdbench.detectors.layers import point_head, rcnn_head, roi_sampling
+from kdbench.detectors.layers.bin_coder import BinCoder
+from kdbench.detectors.layers.point_input import fixed_clouds, generator
+from kdbench.detectors.layers.point_pyramid import PointPyramid, build_pyramid
+from kdbench.detectors.layers.pointnet2 import BALLS, SHARE, PointNet2
+from kdbench.detectors.layers.residual_coder import ResidualCoder
+from kdbench.detectors.layers.roi_sampling import Rois
+from kdbench.errors import UsageError
+from kdbench.geometry.nms import rotated_nms
+from kdbench.ops.roi_points import boxes_to_canonical, from_canonical
+from kdbench.taps import Kind, Rows, Taps, TapSpec
+
+FULL_RANGE = (0.0, -40.0, -3.0, 70.4, 40.0, 1.0)
+TRAIN_NMS, TEST_NMS = 0.85, 0.8  # BEV IoU above which the lesser proposal goes
+CODERS = {  # of the first stage and of the second (PointRCNN's code)
+    "bins": lambda: (BinCoder(3.0, 0.5, 12), BinCoder(1.5, 0.5, 9, turn=math.pi / 2)),
+    "residuals": lambda: (ResidualCoder(), ResidualCoder(full_turn=False)),
+}
+
+
+@dataclass(frozen=True)
+class PointInputs:
+    """A batch as points of a fixed number a frame, with what belongs to them."""
+
+    pyramid: PointPyramid
+    reflectance: Tensor  # (B, N, 1)
+    filled: Tensor  # (B,) bool: a frame without points holds N copies of one that is not there
+    seeds: list[int]  # of what is drawn at random, a frame each
+    boxes: list[Tensor]  # objects, a frame each: (m, 7); proposals are sampled by them
+    labels: list[Tensor]
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """What the second stage makes of its proposals."""
+
+    rois: Rois
+    cls: Tensor  # (r,) logits
+    codes: Tensor  # (r, channels) of the second stage's coder
+    filled: Tensor  # (r,) bool: whether a proposal has points
+    frames: Tensor  # (B,) bool: whether a frame has points
+
+
+class PointRCNN(Detector):
+    """See the head of this file.
+
+    Options: `point_range` (metres); `points` a frame; `coder` bins (published) or residuals
+    (PointDistiller's release); `proposals_before` NMS, `proposals_train` and `proposals_test`
+    after it; `rois` of a frame from which the second stage learns, and `roi_points` of each;
+    `bn_momentum` is PyTorch's; `score_threshold`, `nms_threshold` and `nms_after` filter
+    detections.
+    """
+
+    name = "pointrcnn"
+    paper = "PointRCNN (CVPR 2019, arXiv 1812.04244)"
+
+    def __init__(
+        self,
+        classes: tuple[str, ...],
+        ratio: float = 1.0,
+        *,
+        point_range: tuple[float, ...] = FULL_RANGE,
+        points: int = 16384,
+        coder: str = "bins",
+        proposals_before: int = 9000,
+        proposals_train: int = 512,
+        proposals_test: int = 100,
+        rois: int = 64,
+        roi_points: int = 512,
+        bn_momentum: float = 0.1,
+        score_threshold: float = 0.1,
+        nms_threshold: float = 0.1,
+        nms_after: int = 50,
+    ):
+        super().__init__(classes, ratio)
+        self._range = tuple(point_range)
+        self.points, self.rois, self.roi_points = points, rois, roi_points
+        self.proposals = (proposals_before, proposals_train, proposals_test)
+        self.filter = (score_threshold, nms_threshold, nms_after)
+        self._check(coder)
+        point_coder, roi_coder = CODERS[coder]()
+        self.backbone = PointNet2(1, self.width, bn_momentum)
+        channels = self.backbone.channels
+        hidden = [self.width(w) for w in point_head.HIDDEN]
+        self.head = point_head.PointHead(channels, hidden, classes, point_coder, bn_momentum)
+        self.rcnn = rcnn_head.RefinementHead(channels, self.width, roi_coder, bn_momentum)
+        kind = {"bins": Kind.BINS, "residuals": Kind.CODES}[coder]
+        self.taps = {
+            "points": TapSpec(Kind.POINTS, channels),
+            "head.cls": TapSpec(Kind.CLS, len(classes)),
+            f"head.{coder}": TapSpec(kind, point_coder.channels),
+        }
+        self._codes = f"head.{coder}"
+
+    def width(self, published: int) -> int:
+        return max(1, int(published / round(self.ratio**0.5, 1)))
+
+    @property
+    def point_range(self) -> tuple[float, ...]:
+        return self._range
+
+    def _check(self, coder: str) -> None:
+        if coder not in CODERS:
+            raise UsageError(f"pointrcnn: coder must be one of {', '.join(CODERS)}, not {coder!r}")
+        low, high = self._range[:3], self._range[3:]
+        if len(high) != 3 or not all(a < b for a, b in zip(low, high, strict=True)):
+            raise UsageError("pointrcnn: point_range must be x0, y0, z0, x1, y1, z1")
+        least = SHARE ** len(BALLS)
+        if self.points < least or min(self.rois, self.roi_points, *self.proposals) < 1:
+            raise UsageError(
+                f"pointrcnn: points must be at least {least}, the numbers of proposals, of rois "
+                "and of roi_points at least 1"
+            )
+
+    def prepare(self, batch: Batch) -> PointInputs:
+        clouds, filled, seeds = fixed_clouds(batch.points, len(batch), self._range, self.points)
+        counts = [self.points // SHARE ** (i + 1) for i in range(len(BALLS))]
+        pyramid = build_pyramid(clouds[..., :3].contiguous(), counts, BALLS)
+        return PointInputs(pyramid, clouds[..., 3:], filled, seeds, batch.boxes, batch.labels)
+
+    def forward(self, inputs: PointInputs) -> Taps:
+        xyz = inputs.pyramid.xyz[0]
+        rows = self.backbone(inputs.pyramid, inputs.reflectance)
+        cls, codes = self.head(rows)
+        boxes, scores, labels = self.head.boxes(cls, codes, xyz)
+        rois = self._rois(inputs, boxes, scores, labels)
+        *cloud, filled = rcnn_head.pool(rois, xyz, rows.detach(), scores, self.roi_points)
+        return {
+            "points": _point_rows(rows, xyz),
+            "head.cls": cls[:, :, None, None],
+            self._codes: codes[:, :, None, None],
+            "_refinement": Refinement(rois, *self.rcnn(*cloud), filled, inputs.filled),
+        }
+
+    def _rois(self, inputs: PointInputs, boxes, scores, labels) -> Rois:
+        """Proposals; in training those to learn from."""
+        before, train, test = self.proposals
+        after, threshold = (train, TRAIN_NMS) if self.training else (test, TEST_NMS)
+        rois = roi_sampling.propose(boxes, scores, labels, inputs.filled, before, after, threshold)
+        if not self.training:
+            return rois
+        draws = [generator(seed) for seed in inputs.seeds]
+        return roi_sampling.sample(rois, inputs.boxes, inputs.labels, self.rois, draws)
+
+    def loss(self, taps: Taps, batch: Batch) -> dict[str, Tensor]:
+        """Losses of both stages; what a proposal should say is looked up in `batch`.
+
+        Proposals were sampled by the labels that `prepare` saw. If a method changes labels after
+        that, they are judged by the changed ones.
+        """
+        refined: Refinement = taps["_refinement"]
+        cls, codes = (taps[name].flatten(2) for name in ("head.cls", self._codes))
+        xyz = taps["points"].positions.view(*cls.shape[:2], 3)
+        points = self.head.loss(cls, codes, xyz, refined.frames, batch)
+        objects, iou = roi_sampling.match(refined.rois, batch.boxes, batch.labels)
+        local = boxes_to_canonical(objects, refined.rois.boxes)
+        sizes = self.head.sizes[refined.rois.labels]
+        return points | self.rcnn.loss(
+            refined.cls, refined.codes, local, sizes, iou, refined.filled
+        )
+
+    @torch.no_grad()
+    def predict(self, taps: Taps) -> list[Detections]:
+        refined: Refinement = taps["_refinement"]
+        sizes = self.head.sizes[refined.rois.labels]
+        local = self.rcnn.coder.decode(refined.codes.float(), sizes)
+        boxes = from_canonical(local, refined.rois.boxes)
+        scores = refined.cls.float().sigmoid() * refined.filled  # without points: no object
+        frames = (refined.rois.frame == i for i in range(len(refined.frames)))
+        return [self._predict_frame(boxes[i], scores[i], refined.rois.labels[i]) for i in frames]
+
+    def _predict_frame(self, boxes: Tensor, scores: Tensor, labels: Tensor) -> Detections:
+        """Detections among boxes (r, 7), scores and classes (r,) of a frame: NMS of each class."""
+        least, threshold, limit = self.filter
+        found = []
+        for i in range(len(self.classes)):
+            mine = ((labels == i) & (scores >= least)).nonzero().squeeze(1)
+            found.append(mine[rotated_nms(boxes[mine], scores[mine], threshold, limit)])
+        kept = torch.cat(found)
+        best = kept[scores[kept].argsort(descending=True, stable=True)[:limit]]
+        return Detections(boxes[best], scores[best], labels[best])
+
+
+def _point_rows(rows: Tensor, xyz: Tensor) -> Rows:
+    """Rows (B, N, C) at points (B, N, 3) as a tap."""
+    frames, number = rows.shape[:2]
+    place = torch.cartesian_prod(
+        *(torch.arange(n, device=rows.device) for n in (frames, 1, number))
+    )
+    return Rows(rows.flatten(0, 1), place, torch.ones_like(place[:, 0]), xyz.flatten(0, 1))
