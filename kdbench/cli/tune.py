@@ -113,15 +113,16 @@ def _table(rows: list[dict]) -> Table:
     table = Table("method", "chosen scale", "candidates: share of gradient, scale -> BEV / 3D mAP",
                   box=SIMPLE_HEAD)  # fmt: skip
     for row in rows:
-        table.add_row(row["method"], f"{row['scale']:g}", "\n".join(map(_line, row["candidates"])))
+        published = f"(published weights: {row['published_share']:.1%})"
+        lines = [*map(_line, row["candidates"]), published]
+        table.add_row(row["method"], f"{row['scale']:g}", "\n".join(lines))
     return table
 
 
 def _line(candidate: dict) -> str:
-    name, scale, share = (candidate[key] for key in ("name", "scale", "share"))
+    name, scale = candidate["name"], candidate["scale"]
     if candidate["bev_map"] is None:
         outcome = "diverged"
     else:
         outcome = f"{candidate['bev_map']:.1f} / {candidate['3d_map']:.1f}"
-    label = f"{name} ({share:.1%})" if name == "published" else name
-    return f"{label}, {scale:g} -> {outcome}"
+    return f"{name}, {scale:g} -> {outcome}"

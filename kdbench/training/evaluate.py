@@ -5,7 +5,8 @@ import torch
 
 from kdbench.dataset import Dataset
 from kdbench.detector import Detections, Detector
-from kdbench.evaluation.kitti_ap import evaluate
+from kdbench.evaluation.kitti_ap import match
+from kdbench.evaluation.resample import pack, resampled_ap
 from kdbench.evaluation.to_kitti import to_kitti
 from kdbench.geometry.boxes import boxes_camera_to_lidar
 from kdbench.geometry.calibration import Calibration
@@ -42,7 +43,8 @@ def score(dataset: Dataset, found: dict[str, Detections], point_range) -> dict:
     """KITTI AP of detections, and the headline means over classes.
 
     `kitti` has the structure of `evaluation.kitti_ap.evaluate`; `bev_map` and `3d_map` are the
-    means over the classes of AP at 40 recall positions, moderate difficulty, in percent.
+    means over the classes of AP at 40 recall positions, moderate difficulty, in percent;
+    `resamples` holds AP over resampled frames, see `evaluation/resample.py`.
     Objects whose centre is outside `point_range` are neither hits nor misses: a profile that
     looks at a part of the street is judged on that part.
     """
@@ -51,11 +53,13 @@ def score(dataset: Dataset, found: dict[str, Detections], point_range) -> dict:
         calibration = dataset.frame(frame_id).calibration
         truth[frame_id] = ignore_outside(dataset.objects(frame_id), calibration, point_range)
     results = kitti_results(dataset, found)
-    kitti = evaluate(truth, results, dataset.classes)
+    matches = match(truth, results, dataset.classes)
+    kitti = matches.report()
     return {
         "kitti": kitti,
         "bev_map": mean_moderate(kitti, "bev"),
         "3d_map": mean_moderate(kitti, "3d"),
+        "resamples": pack(resampled_ap(matches), len(found), matches.classes),
         "frames": len(found),
         "point_range": [float(x) for x in point_range],
     }

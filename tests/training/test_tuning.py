@@ -61,13 +61,29 @@ def test_scale_of_a_share():
         assert s / (s + balance) == pytest.approx(share)
 
 
+@pytest.mark.parametrize(
+    ("balance", "names"),
+    [
+        (1.0, ["20%", "50%"]),  # published weights are those of 50 %
+        (4.4, ["20%", "50%"]),  # and nearly those of 20 %
+        (0.3, ["20%", "50%", "published"]),
+        (0.01, ["20%", "50%"]),  # drown the labels
+        (60.0, ["20%", "50%"]),  # cannot be seen
+        (20.0, ["20%", "50%", "published"]),
+    ],
+)
+def test_published_weights_are_tried_where_they_are_worth_it(balance, names):
+    factors = tuning.candidate_factors(balance, (0.2, 0.5))
+    assert list(factors) == names
+    assert factors["50%"] == pytest.approx(balance, rel=0.05)
+
+
 def test_every_candidate_has_the_same_budget_and_the_outcome_repeats(prepared):
     spec, dataset = prepared
     outcome = tuner(dataset).tune(spec)
-    published, *others = outcome["candidates"]
-    assert (published["name"], published["scale"]) == ("published", 1.0)
-    assert [c["name"] for c in others] == ["20%", "50%"]
-    assert [c["share"] for c in others] == pytest.approx([0.2, 0.5], abs=0.02)
+    assert [c["name"] for c in outcome["candidates"]] == ["20%", "50%"]
+    assert [c["share"] for c in outcome["candidates"]] == pytest.approx([0.2, 0.5], abs=0.02)
+    assert outcome["published_share"] < 0.02
     assert outcome["scale"] in [c["scale"] for c in outcome["candidates"]]
     assert outcome["budget"] == {"probe_steps": 4, "steps": 2, "held_out_frames": 1}
     assert tuner(dataset).tune(spec) == outcome
@@ -85,14 +101,16 @@ def test_a_candidate_that_diverges_is_no_candidate(prepared, monkeypatch):
     run = Training.run
 
     def diverging(training):
-        if training.spec.method.scale != 1.0:
+        if not tried:
+            tried.append(training)
             raise TrainingDiverged("too much")
         return run(training)
 
+    tried = []
     monkeypatch.setattr(Training, "run", diverging)
     outcome = tuner(dataset).tune(spec)
-    assert [c["bev_map"] is None for c in outcome["candidates"]] == [False, True, True]
-    assert outcome["scale"] == 1.0
+    assert [c["bev_map"] is None for c in outcome["candidates"]] == [True, False]
+    assert outcome["scale"] == outcome["candidates"][1]["scale"]
 
 
 def candidate(scale, bev, three):

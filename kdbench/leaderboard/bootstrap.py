@@ -1,0 +1,120 @@
+"""Is a gain more than noise? Intervals from resampled frames and from the spread over seeds.
+
+The gain of a method over a baseline is the mean over seeds of the difference of two runs of one
+seed. It has two sources of noise, and both are simulated:
+
+- the seeds: the gain's standard error, s / sqrt(n), times a draw from Student's t with n - 1
+  degrees of freedom. Three seeds drawn with replacement would look far too certain.
+- the frames: those of the validation set are drawn anew with replacement, the same ones for both
+  runs, and AP is computed again (`evaluation/resample.py`; records hold the outcome). A part of
+  what differs between draws is one seed's luck with a frame, which the spread over seeds has
+  counted; only what the seeds have in common is added.
+
+With one seed the interval is over frames alone: it says nothing about another seed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from kdbench.evaluation.resample import METRICS, unpack
+from kdbench.records import Record
+
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A difference with its interval, in points of AP."""
+
+    value: float
+    low: float
+    high: float
+    p: float  # two-sided: how often noise alone makes a difference as large
+    seeds: int
+
+    @property
+    def significant(self) -> bool:
+        """Whether the interval leaves out zero."""
+        return self.low > 0 or self.high < 0
+
+
+def paired_intervals(runs: Sequence[Record], baselines: Sequence[Record]) -> dict[str, Interval]:
+    """Intervals of runs less baselines, pair by pair (one pair a seed), by metric.
+
+    Keys are `bev_map` and `3d_map`, the means over classes, and `bev_car`, ... for each class.
+    Empty when a record holds no resampled AP, or when pairs were scored on different frames.
+    """
+    packed = [r["metrics"].get("resamples") for r in (*runs, *baselines)]
+    if not packed or None in packed or len({_drawn_from(p) for p in packed}) > 1:
+        return {}
+    ap = np.stack([unpack(p) for p in packed])
+    drawn = ap[: len(runs)] - ap[len(runs) :]  # (seeds, metrics, classes, draws)
+    plain = np.stack([_plain(r) - _plain(b) for r, b in zip(runs, baselines, strict=True)])
+    names = runs[0]["metrics"]["resamples"]["classes"]
+    found = {}
+    for m, metric in enumerate(METRICS):
+        found[f"{metric}_map"] = interval(plain[:, m].mean(1), drawn[:, m].mean(1))
+        for c, name in enumerate(names):
+            found[f"{metric}_{name}"] = interval(plain[:, m, c], drawn[:, m, c])
+    return found
+
+
+def interval(differences: np.ndarray, drawn: np.ndarray) -> Interval:
+    """The interval of a mean difference.
+
+    `differences` (seeds,) are those on all frames, `drawn` (seeds, draws) those on drawn frames.
+    """
+    seeds, draws = drawn.shape
+    value = differences.mean()
+    # Around zero: the mean of resampled APs is a little off the AP of all frames.
+    noise = drawn.mean(0) - drawn.mean()
+    if seeds > 1:
+        error = differences.std(ddof=1) / np.sqrt(seeds)
+        noise = noise * _common_part(drawn) + error * _student_t(seeds - 1, draws)
+    low, high = np.quantile(value + noise, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    beyond = (np.abs(noise) >= abs(value)).sum()
+    return Interval(float(value), float(low), float(high), float((beyond + 1) / (draws + 1)), seeds)
+
+
+def _common_part(drawn: np.ndarray) -> float:
+    """Which part of the mean's deviation over draws the seeds have in common, 0..1.
+
+    With M the variance that they have in common and I that of each seed's own, the mean of n
+    seeds has M + I / n, and one seed M + I.
+    """
+    seeds = len(drawn)
+    of_mean, of_one = drawn.mean(0).var(), drawn.var(axis=1).mean()
+    if of_mean == 0:
+        return 0.0
+    own = max(0.0, of_one - of_mean) / (seeds - 1)  # I / n
+    return float(np.sqrt(max(0.0, 1 - own / of_mean)))
+
+
+def _student_t(freedom: int, draws: int) -> np.ndarray:
+    """Evenly spread quantiles of Student's t in a fixed random order: its tails without luck."""
+    quantiles = stats.t.ppf((np.arange(draws) + 0.5) / draws, freedom)
+    return np.random.default_rng(0).permutation(quantiles)
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """p-values corrected for looking at all of them (Holm 1979), in the order given."""
+    order = np.argsort(p, kind="stable")
+    corrected, largest = [0.0] * len(p), 0.0
+    for rank, i in enumerate(order):
+        largest = max(largest, min(1.0, (len(p) - rank) * p[i]))
+        corrected[i] = largest
+    return corrected
+
+
+def _drawn_from(packed: dict) -> tuple:
+    """What must agree for draws to pair off."""
+    return packed["frames"], packed["draws"], tuple(packed["classes"])
+
+
+def _plain(record: Record) -> np.ndarray:
+    """AP on all frames, (metrics, classes)."""
+    kitti, names = record["metrics"]["kitti"], record["metrics"]["resamples"]["classes"]
+    return np.array([[kitti[name][metric]["R40"][1] for name in names] for metric in METRICS])

@@ -1,0 +1,72 @@
+"""What a training step of each method costs, beside that of the student alone.
+
+Steps of the method and of `none` take turns in one run, on batches of the `quick` profile, with
+the teacher that `make demo` leaves in the cache. Prints the medians and their ratio.
+"""
+
+from dataclasses import replace
+from itertools import islice
+from statistics import median
+from time import perf_counter
+
+import pytest
+import torch
+
+from kdbench.errors import DataError
+from kdbench.registry import methods
+from kdbench.spec import RunSpec, build_spec
+from kdbench.training import store
+from kdbench.training.data import build_dataset
+from kdbench.training.loop import Training
+from kdbench.training.progress import Reporter
+from kdbench.training.run import build_networks, teacher_run
+
+STEPS, WARMUP = 12, 2
+CPU = torch.device("cpu")
+FREE = ("none", "longer")  # no step of theirs differs from the student's own
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    return build_dataset(build_spec())
+
+
+def identified(name: str, dataset) -> RunSpec:
+    spec = build_spec(method=name, ratio=4.0)
+    return replace(spec, dataset=replace(spec.dataset, fingerprint=dataset.fingerprint()))
+
+
+class Stepper:
+    """One training, a timed step at a time."""
+
+    def __init__(self, spec: RunSpec, dataset):
+        networks = build_networks(spec, dataset, CPU)
+        self.training = Training(spec, dataset, *networks, CPU, None, Reporter(True))
+        self.state = self.training.initial_state()
+        self.seconds = []
+
+    def step(self, batch) -> None:
+        started = perf_counter()
+        self.training.step(self.state, batch)
+        self.seconds.append(perf_counter() - started)
+
+
+@pytest.mark.parametrize("name", [n for n in methods.names() if n not in FREE])
+def test_a_training_step(benchmark, dataset, name):
+    spec = identified(name, dataset)
+    try:
+        store.load_trained(teacher_run(spec) or spec.teacher())
+    except DataError:
+        pytest.skip("no trained teacher in the cache; run `make demo` first")
+    sides = [Stepper(s, dataset) for s in (spec, identified("none", dataset))]
+    batches = list(islice(sides[0].training.batches(0), WARMUP + STEPS))
+
+    def turns():
+        for batch in batches:
+            for side in sides:
+                side.step(batch)
+
+    benchmark.pedantic(turns, rounds=1)
+    taught, plain = (median(side.seconds[WARMUP:]) for side in sides)
+    benchmark.extra_info["ratio"] = taught / plain
+    print(f"\n{name}: {taught:.3f} s a step, none {plain:.3f} s, {taught / plain:.2f} x ({STEPS})")
