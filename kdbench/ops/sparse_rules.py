@@ -5,6 +5,7 @@ keys in place of hashing: a few tensor operations on any device, and always the 
 rows. Sites are (n, 4) int64 coordinates `frame, z, y, x`, sorted and unique.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,13 +13,14 @@ import torch
 from torch import Tensor
 
 Size = tuple[int, int, int]  # along z, y and x
+BLOCK = 8192  # output rows at a time: with 64 channels the rows at hand are about 2 MB
 
 
 @dataclass(frozen=True)
 class Rules:
     """The active pairs of a convolution, offset by offset.
 
-    Within one offset no row appears twice, neither of the input nor of the output.
+    Within one offset the rows of the output rise, and those of the input too.
     """
 
     inputs: Tensor  # (pairs,) int64: rows of the input, those of the first offset first
@@ -34,10 +36,22 @@ class Rules:
         return len(self.inputs) + (self.rows if self.identity is not None else 0)
 
     @cached_property
-    def by_offset(self) -> list[tuple[int, Tensor, Tensor]]:
-        """Offset, input rows and output rows of each offset that lists any."""
-        parts = zip(self.inputs.split(self.counts), self.outputs.split(self.counts), strict=True)
-        return [(i, *part) for i, part in enumerate(parts) if self.counts[i]]
+    def pieces(self) -> list[tuple[int, Tensor, Tensor]]:
+        """The listed pairs in pieces of one offset each: the offset, input rows, output rows.
+
+        On the CPU they go through the output block by block, so that its rows stay in the cache
+        while all offsets add to them.
+        """
+        edges = range(BLOCK, self.rows, BLOCK) if self.outputs.device.type == "cpu" else ()
+        offsets = zip(self.inputs.split(self.counts), self.outputs.split(self.counts), strict=True)
+        blocks = zip(*(_cut(*pairs, edges) for pairs in offsets), strict=True)
+        return [(i, *pairs) for block in blocks for i, pairs in enumerate(block) if len(pairs[0])]
+
+
+def _cut(inputs: Tensor, outputs: Tensor, edges) -> Iterator[tuple[Tensor, Tensor]]:
+    """The pairs of one offset in parts: the output rows before each of `edges`, and the rest."""
+    cuts = torch.searchsorted(outputs, outputs.new_tensor(edges)).tolist() if edges else []
+    return zip(inputs.tensor_split(cuts), outputs.tensor_split(cuts), strict=True)
 
 
 def submanifold_rules(sites: Tensor, shape: Size) -> Rules:
@@ -45,52 +59,30 @@ def submanifold_rules(sites: Tensor, shape: Size) -> Rules:
 
     Graham et al., "3D Semantic Segmentation with Submanifold Sparse Convolutional Networks",
     CVPR 2018. Only neighbours that come later in the order of sites are looked for: a pair
-    serves the opposite offset too.
+    serves the opposite offset too. The opposite of offset i is 26 - i, and 13 is the identity.
     """
+    earlier, later = zip(*_neighbours(sites, shape), strict=True)
+    inputs = torch.cat([*reversed(earlier), *later])
+    outputs = torch.cat([*reversed(later), *earlier])
+    counts = [len(rows) for rows in later]
+    return Rules(inputs, outputs, (*reversed(counts), 0, *counts), len(sites), identity=13)
+
+
+def _neighbours(sites: Tensor, shape: Size) -> Iterator[tuple[Tensor, Tensor]]:
+    """For each of the 13 offsets after the identity: the sites with a neighbour, the neighbours."""
     bordered = tuple(size + 2 for size in shape)  # so that no neighbour wraps around
     key = site_keys(sites + sites.new_tensor([0, 1, 1, 1]), bordered)
-    place, neighbour, step = _later_neighbours(key, bordered)
-    # Of 13 offsets: one in a site's own row, then three in each of the four other rows.
-    later = 3 * torch.div(place, max(len(key), 1), rounding_mode="floor") + step - 1
-    later, order = torch.sort(later, stable=True)
-    site, neighbour = (place % max(len(key), 1))[order], neighbour[order]
-    counts = torch.bincount(later, minlength=13).tolist()
-    return _with_opposites(site, neighbour, counts, len(key))
-
-
-def _later_neighbours(key: Tensor, shape: Size) -> tuple[Tensor, Tensor, Tensor]:
-    """Every pair of a site and a neighbour after it, from the sites' sorted keys (n,).
-
-    A neighbour lies in one of five rows along x: the site's own, the next one in y, and three
-    of the next z. Returns its row and site as `row * n + site`, the neighbour, and its step in
-    x from the site: -1, 0 or 1.
-    """
-    width, plane = shape[2], shape[1] * shape[2]
-    rows = key.new_tensor([0, width, plane - width, plane, plane + width])
-    middle = key + rows[:, None]  # (5, n): keys of the cells above or beside the sites
-    after = torch.arange(1, len(key) + 1, device=key.device)
-    first = torch.cat([after, torch.searchsorted(key, middle[1:] - 1).flatten()])
-    place, middle = torch.arange(len(first), device=key.device), middle.flatten()
     ended = torch.cat([key, key.new_tensor([torch.iinfo(key.dtype).max])])
-    found = []
-    for _ in range(3):  # as the keys are sorted, the others of a row follow the first
-        step = ended[first] - middle
-        hit = torch.nonzero(step <= 1).squeeze(1)
-        place, middle, first = place[hit], middle[hit], first[hit]
-        found.append((place, first, step[hit]))
-        first = first + 1
-    return tuple(torch.cat(parts) for parts in zip(*found, strict=True))
-
-
-def _with_opposites(site: Tensor, neighbour: Tensor, counts: list[int], rows: int) -> Rules:
-    """Rules from the pairs of the 13 later offsets, at which `neighbour` is the input of `site`.
-
-    The opposite of offset i is 26 - i, and 13 is the identity.
-    """
-    sites, neighbours = site.split(counts), neighbour.split(counts)
-    inputs = torch.cat([*reversed(sites), *neighbours])
-    outputs = torch.cat([*reversed(neighbours), *sites])
-    return Rules(inputs, outputs, (*reversed(counts), 0, *counts), rows, identity=13)
+    width, plane = bordered[2], bordered[1] * bordered[2]
+    for row in (0, width, plane - width, plane, plane + width):
+        steps = (-1, 0, 1) if row else (1,)
+        # As keys are sorted, a search for the first of the cells on end leads to the others too.
+        candidate = torch.searchsorted(key, key + (row + steps[0]))
+        for step in steps:
+            hit = ended.index_select(0, candidate) == key + (row + step)
+            site = torch.nonzero(hit).squeeze(1)
+            yield site, candidate.index_select(0, site)
+            candidate = candidate + hit
 
 
 def strided_rules(
@@ -101,14 +93,15 @@ def strided_rules(
     An output site is active where the kernel covers any active input site.
     """
     out_shape = output_shape(shape, kernel, stride, padding)
-    sizes = zip(sites[:, 1:].unbind(1), kernel, stride, padding, out_shape, strict=True)
-    z, y, x = (_reached(*axis) for axis in sizes)
-    hits = (z >= 0)[:, None, None] & (y >= 0)[:, None] & (x >= 0)  # (kz, ky, kx, n)
-    i, j, k, row = torch.nonzero(hits, as_tuple=True)
-    places = torch.stack([sites[row, 0], z[i, row], y[j, row], x[k, row]], dim=1)
-    key, outputs = torch.unique(site_keys(places, out_shape), return_inverse=True)
-    counts = hits.flatten(0, 2).sum(1).tolist()
-    return Rules(row, outputs, tuple(counts), len(key)), _sites(key, out_shape), out_shape
+    axes = zip(sites[:, 1:].unbind(1), shape, kernel, stride, padding, out_shape, strict=True)
+    z, y, x = (_reached(*axis) for axis in axes)
+    hits = ((z >= 0)[:, None, None] & (y >= 0)[:, None] & (x >= 0)).flatten(0, 2)
+    frame, (_, height, width) = sites[:, 0] * out_shape[0], out_shape
+    keys = (((frame + z)[:, None, None] * height + y[:, None]) * width + x).flatten()
+    hit = torch.nonzero(hits.flatten()).squeeze(1)  # (pairs,): offset * n + row
+    key, outputs = torch.unique(keys[hit], return_inverse=True)
+    rules = Rules(hit % max(len(sites), 1), outputs, tuple(hits.sum(1).tolist()), len(key))
+    return rules, _sites(key, out_shape), out_shape
 
 
 def output_shape(shape: Size, kernel: Size, stride: Size, padding: Size) -> Size:
@@ -117,12 +110,13 @@ def output_shape(shape: Size, kernel: Size, stride: Size, padding: Size) -> Size
     return tuple((n + 2 * pad - k) // step + 1 for n, k, step, pad in axes)
 
 
-def _reached(cells: Tensor, kernel: int, stride: int, padding: int, size: int) -> Tensor:
+def _reached(cells: Tensor, size: int, kernel: int, stride: int, padding: int, outputs: int):
     """The output cell (kernel, n) of each input cell (n,) at each offset of an axis, or -1."""
-    offsets = torch.arange(kernel, device=cells.device)
-    strides = cells + padding - offsets[:, None]
-    cell = torch.div(strides, stride, rounding_mode="floor")
-    return torch.where((cell * stride == strides) & (cell < size), cell, -1).clamp(min=-1)
+    every = torch.arange(size, device=cells.device)
+    shifted = every + padding - torch.arange(kernel, device=cells.device)[:, None]
+    cell = torch.div(shifted, stride, rounding_mode="floor")
+    valid = (cell >= 0) & (cell < outputs) & (shifted % stride == 0)
+    return torch.where(valid, cell, -1)[:, cells]
 
 
 def site_keys(sites: Tensor, shape: Size) -> Tensor:

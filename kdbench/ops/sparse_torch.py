@@ -61,7 +61,7 @@ class Convolve(Function):
             result = features.new_zeros((rules.rows, len(weight)))
         else:
             result = features @ matrices[rules.identity]
-        for offset, inputs, outputs in rules.by_offset:
+        for offset, inputs, outputs in rules.pieces:
             # No row twice in an offset, so the order within it does not matter to the sum.
             result.index_add_(0, outputs, features.index_select(0, inputs) @ matrices[offset])
         return result
@@ -70,31 +70,17 @@ class Convolve(Function):
     @once_differentiable
     def backward(ctx, gradient: Tensor):
         features, weight = ctx.saved_tensors
-        rows = weights = None
-        if ctx.needs_input_grad[0]:
-            rows = _rows_gradient(gradient, features, weight, ctx.rules)
-        if ctx.needs_input_grad[1]:
-            weights = _weight_gradient(gradient, features, weight, ctx.rules)
-        return rows, weights, None
-
-
-def _rows_gradient(gradient: Tensor, features: Tensor, weight: Tensor, rules: Rules) -> Tensor:
-    matrices = weight.flatten(1, 3).transpose(0, 1)  # (offsets, out, C)
-    if rules.identity is None:
-        result = torch.zeros_like(features)
-    else:
-        result = gradient @ matrices[rules.identity]
-    for offset, inputs, outputs in rules.by_offset:
-        result.index_add_(0, inputs, gradient.index_select(0, outputs) @ matrices[offset])
-    return result
-
-
-def _weight_gradient(gradient: Tensor, features: Tensor, weight: Tensor, rules: Rules) -> Tensor:
-    result = torch.zeros_like(weight)
-    matrices = result.flatten(1, 3).transpose(0, 1)  # (offsets, out, C)
-    if rules.identity is not None:
-        matrices[rules.identity] = gradient.T @ features
-    for offset, inputs, outputs in rules.by_offset:
-        rows = features.index_select(0, inputs)
-        matrices[offset] = gradient.index_select(0, outputs).T @ rows
-    return result
+        rules = ctx.rules
+        for_rows, for_weight, _ = ctx.needs_input_grad
+        matrices = weight.flatten(1, 3).transpose(0, 1)  # (offsets, out, C)
+        d_matrices, d_rows = torch.zeros_like(matrices), torch.zeros_like(features)
+        if rules.identity is not None:
+            d_rows = gradient @ matrices[rules.identity]
+            d_matrices[rules.identity] = gradient.T @ features
+        for offset, inputs, outputs in rules.pieces:
+            part = gradient.index_select(0, outputs)
+            if for_rows:
+                d_rows.index_add_(0, inputs, part @ matrices[offset])
+            if for_weight:
+                d_matrices[offset].addmm_(part.T, features.index_select(0, inputs))
+        return d_rows, d_matrices.transpose(0, 1).reshape_as(weight), None
