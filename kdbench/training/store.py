@@ -8,6 +8,7 @@ KDBENCH_HOME/runs/<hash>/model.safetensors   the student alone
 
 import hashlib
 import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,8 @@ from kdbench.files import replacing, write_text
 from kdbench.home import home
 from kdbench.registry import datasets
 from kdbench.spec import RunSpec
+
+COLUMNS = ("boxes", "scores", "labels")  # of detections
 
 
 def run_folder(spec: RunSpec) -> Path:
@@ -107,13 +110,26 @@ def save_detections(spec: RunSpec, dataset: Dataset, found: dict[str, Detections
     ids = list(found)
     counts = np.array([len(found[i].scores) for i in ids], np.int64)
     columns = {
-        name: torch.cat([getattr(found[i], name).cpu() for i in ids]).numpy()
-        for name in ("boxes", "scores", "labels")
+        name: torch.cat([getattr(found[i], name).cpu() for i in ids]).numpy() for name in COLUMNS
     }
     with replacing(run_folder(spec) / "detections.npz") as temporary, temporary.open("wb") as file:
         np.savez_compressed(
             file, ids=np.array(ids), counts=counts, classes=np.array(dataset.classes), **columns
         )
+
+
+def load_detections(spec: RunSpec) -> dict[str, Detections]:
+    """What `save_detections` wrote. Raises DataError when it is missing or damaged."""
+    path = run_folder(spec) / "detections.npz"
+    try:
+        with np.load(path) as file:
+            ids, counts = file["ids"].tolist(), file["counts"].tolist()
+            columns = [torch.from_numpy(file[name]).split(counts) for name in COLUMNS]
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file of detections") from None
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path}: cannot be used as detections ({error})") from None
+    return {i: Detections(*d) for i, d in zip(ids, zip(*columns, strict=True), strict=True)}
 
 
 class Log:

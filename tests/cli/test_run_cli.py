@@ -204,3 +204,22 @@ def test_check_finds_a_method_that_teaches_nothing(kdbench, tmp_path, monkeypatc
 def test_check_wants_names_or_all(kdbench):
     assert kdbench("check")[0] == 2
     assert kdbench("check", "kd", "--all")[0] == 2
+
+
+def test_rescore_gives_the_metrics_again_without_training(kdbench, tiny, tmp_path, kitti_tree):
+    kdbench(*tiny, "--method", "none")
+    paths = sorted((tmp_path / "results").glob("*/*/*/*.json"))
+    before = [path.read_text() for path in paths]
+    for path in paths:
+        record = json.loads(path.read_text())
+        record["metrics"] = {}
+        path.write_text(json.dumps(record))
+    code, _, err = kdbench("rescore", "--data-root", kitti_tree)
+    assert code == 0
+    assert [json.loads(p.read_text()) for p in paths] == [json.loads(text) for text in before]
+    for path in (tmp_path / "home/runs").glob("*/detections.npz"):
+        path.write_bytes(b"damaged")
+    code, _, err = kdbench("rescore", "--data-root", kitti_tree)
+    assert code == 1
+    assert "cannot be used as detections" in err
+    assert "2 records were left as they are" in err
