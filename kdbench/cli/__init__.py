@@ -17,6 +17,8 @@ COMMANDS = {
     "run": ("kdbench.cli.run:run", "Train and measure a student with a method."),
     "tune": ("kdbench.cli.tune:tune", "Find the factor on a method's losses."),
     "report": ("kdbench.cli.report:report", "Print and write the leaderboard."),
+    "compare": ("kdbench.cli.compare:compare", "Fail when results became worse."),
+    "rescore": ("kdbench.cli.rescore:rescore", "Compute metrics anew from kept detections."),
     "list": ("kdbench.cli.list:list_", "List methods, detectors or data sets."),
     "check": ("kdbench.cli.check:check", "Check that a method keeps the contract."),
     "cost": ("kdbench.cli.cost:cost", "Parameters and MACs of a detector, untrained."),
