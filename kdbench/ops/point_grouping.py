@@ -21,9 +21,9 @@ def ball_query(centres: Tensor, points: Tensor, radius: float, count: int) -> Te
     """
     centres, points = centres.detach().float(), points.detach().float()
     limit = np.float32(radius) ** 2
-    if points.device.type != "cpu":
-        return _chunked(_ball_on_device, centres, points, float(limit), count)
-    return torch.from_numpy(_ball(_numpy(centres), _numpy(points), limit, count))
+    if _on_host(points):
+        return torch.from_numpy(_ball(_numpy(centres), _numpy(points), limit, count))
+    return _chunked(_ball_on_device, centres, points, float(limit), count)
 
 
 def three_nearest(queries: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
@@ -34,7 +34,7 @@ def three_nearest(queries: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
     nearest one fills the places that are left. No gradient.
     """
     queries, points = queries.detach().float(), points.detach().float()
-    if points.device.type == "cpu":
+    if _on_host(points):
         found = _three_nearest(_numpy(queries), _numpy(points))
         index, distance = (torch.from_numpy(x) for x in found)
     else:
@@ -54,6 +54,10 @@ def gather_rows(rows: Tensor, index: Tensor) -> Tensor:
 def interpolate(rows: Tensor, index: Tensor, weight: Tensor) -> Tensor:
     """Weighted sums (B, M, C) of rows (B, N, C) at indices (B, M, k) with weights (B, M, k)."""
     return (gather_rows(rows, index) * weight.unsqueeze(-1)).sum(2)
+
+
+def _on_host(x: Tensor) -> bool:
+    return x.device.type == "cpu"
 
 
 def _numpy(x: Tensor) -> np.ndarray:

@@ -30,7 +30,7 @@ def roi_points(points: Tensor, boxes: Tensor, count: int) -> tuple[Tensor, Tenso
 
 def boxes_of_points(points: Tensor, boxes: Tensor) -> Tensor:
     """For each point (N, 3) the first of the boxes (m, 7) that it is in or on, or -1: (N,)."""
-    if points.device.type == "cpu":
+    if _on_host(points):
         return torch.from_numpy(box_of_points(points.detach().numpy(), boxes.detach().numpy()))
     inside = inside_boxes(points, boxes)
     first = inside.byte().argmax(1) if inside.shape[1] else inside.new_zeros(len(points)).long()
@@ -39,7 +39,7 @@ def boxes_of_points(points: Tensor, boxes: Tensor) -> Tensor:
 
 def inside_boxes(points: Tensor, boxes: Tensor) -> Tensor:
     """Which of the points (N, 3) lie in or on which of the boxes (m, 7): (N, m) bool."""
-    if points.device.type == "cpu":
+    if _on_host(points):
         found = points_in_boxes(points.detach().numpy(), boxes.detach().numpy())
         return torch.from_numpy(found)
     local = to_canonical(points.detach().double().unsqueeze(1), boxes.detach().double())
@@ -66,6 +66,10 @@ def boxes_to_canonical(others: Tensor, boxes: Tensor) -> Tensor:
     centre = to_canonical(others[..., :3], boxes)
     yaw = wrap_angle(others[..., 6:] - boxes[..., 6:])
     return torch.cat([centre, others[..., 3:6], yaw], dim=-1)
+
+
+def _on_host(x: Tensor) -> bool:
+    return x.device.type == "cpu"
 
 
 def _turn(xyz: Tensor, yaw: Tensor) -> Tensor:
