@@ -13,6 +13,7 @@ from kdbench.files import write_text
 from kdbench.spec import RunSpec
 
 SCHEMA = 1
+PARTS = ("hash", "spec", "metrics", "cost", "latency", "training")
 Record = dict[str, Any]
 
 
@@ -34,6 +35,8 @@ def read_record(path: Path) -> Record:
     schema = record.get("schema") if isinstance(record, dict) else None
     if schema != SCHEMA:
         raise KdbenchError(f"{path}: record schema {schema}, this version reads {SCHEMA}")
+    if absent := [part for part in PARTS if part not in record]:
+        raise KdbenchError(f"{path}: not a record, it has no {', '.join(absent)}")
     return record
 
 
@@ -43,11 +46,23 @@ def find_record(results: Path, spec: RunSpec) -> Record | None:
     return read_record(path) if path.exists() else None
 
 
-def read_records(results: Path) -> list[Record]:
-    """All records below a folder, in the order of their paths."""
+def read_records(results: Path, problems: list[str] | None = None) -> list[Record]:
+    """All records below a folder, in the order of their paths.
+
+    One that cannot be read raises KdbenchError; with `problems` it is left out, and a line about
+    it is added there.
+    """
     if not results.is_dir():
         raise KdbenchError(f"{results}: no such folder of results; `kdbench run` makes one")
-    return [read_record(path) for path in sorted(results.glob("*/*/*/seed*-*.json"))]
+    records = []
+    for path in sorted(results.glob("*/*/*/seed*-*.json")):
+        try:
+            records.append(read_record(path))
+        except KdbenchError as error:
+            if problems is None:
+                raise
+            problems.append(str(error))
+    return records
 
 
 def check_writable(results: Path) -> None:

@@ -8,7 +8,9 @@ from kdbench.spec import RunSpec
 
 
 def record_of(spec: RunSpec) -> dict:
-    return {"schema": 1, "hash": spec.hash, "spec": spec.to_dict(), "metrics": {"bev_map": 1.0}}
+    parts = dict.fromkeys(("cost", "latency", "training"), {"some": 1})
+    known = {"schema": 1, "hash": spec.hash, "spec": spec.to_dict(), "metrics": {"bev_map": 1.0}}
+    return known | parts
 
 
 def test_a_record_is_found_by_its_spec(tmp_path):
@@ -34,6 +36,19 @@ def test_damage_and_other_schemas_are_named(tmp_path):
     path.write_text(json.dumps({"schema": 99}))
     with pytest.raises(KdbenchError, match="schema 99, this version reads 1"):
         read_record(path)
+
+
+def test_what_cannot_be_read_can_be_left_out_and_named(tmp_path):
+    good, bad, foreign = (write_record(tmp_path, record_of(RunSpec(seed=s))) for s in range(3))
+    bad.write_text("{")
+    foreign.write_text(json.dumps({"schema": 1, "loss": 0.5}))
+    problems = []
+    assert read_records(tmp_path, problems) == [read_record(good)]
+    assert len(problems) == 2
+    assert str(bad) in problems[0] and "damaged JSON" in problems[0]
+    assert str(foreign) in problems[1] and "it has no hash, spec" in problems[1]
+    with pytest.raises(KdbenchError, match="damaged JSON"):
+        read_records(tmp_path)
 
 
 def test_a_missing_folder_is_named(tmp_path):

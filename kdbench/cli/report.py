@@ -18,7 +18,12 @@ from kdbench.records import read_records
 @json_option
 def report(results: str, out: str | None, json_file: str | None) -> None:
     """Print the leaderboard and write it as Markdown and CSV."""
-    records = read_records(Path(results))
+    problems: list[str] = []
+    records = read_records(Path(results), problems)
+    for problem in problems:
+        console.print(f"left out: {problem}", soft_wrap=True)
+    if problems:
+        console.print(f"{len(problems)} files of {results} were left out")
     if not records:
         raise KdbenchError(f"{results}: no records in it; `kdbench run` makes them")
     rows = leaderboard(records)

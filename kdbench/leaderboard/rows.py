@@ -4,6 +4,7 @@ from collections import defaultdict
 from statistics import fmean, stdev
 from typing import Any
 
+from kdbench.leaderboard.significance import gain_intervals, judge
 from kdbench.records import Record
 from kdbench.spec import RunSpec
 
@@ -18,7 +19,9 @@ def leaderboard(records: list[Record]) -> list[Row]:
 
     A gain is the mean over seeds of the run's mAP less that of the run without distillation
     with the same seed and schedule; None where that run is absent. `recovered` is the gain as a
-    share of what the teacher has over the baseline. Costs are means over seeds.
+    share of what the teacher has over the baseline. `bev_gain_low`, `_high` and `_p` are its
+    interval (`bootstrap.py`), `bev_significant` and `bev_rank` what it amounts to in its table
+    (`significance.py`). Costs are means over seeds.
     """
     by_hash = {record["hash"]: record for record in records}
     specs = {record["hash"]: RunSpec.from_dict(record["spec"]) for record in records}
@@ -31,6 +34,11 @@ def leaderboard(records: list[Record]) -> list[Row]:
     # A teacher is a row in its students' tables, not in a table of its own.
     rows = [row for row in rows if tuple(row["hashes"]) not in shown] + teachers
     _tell_apart(rows)
+    tables: dict[tuple, list[Row]] = defaultdict(list)
+    for row in rows:
+        tables[table_key(row)].append(row)
+    for table in tables.values():
+        judge(table)
     return sorted(rows, key=_order)
 
 
@@ -47,6 +55,7 @@ def _row(specs: dict[str, RunSpec], by_hash: dict[str, Record], group: list[Reco
     row = _identity(spec, group) | _accuracy(group)
     for metric in ("bev", "3d"):
         row |= _gain(metric, group, baselines, teacher)
+    row |= gain_intervals(group, baselines)
     return row | _costs(group) | _training(group, baselines)
 
 
@@ -135,11 +144,7 @@ def _teacher_rows(specs, by_hash, rows: list[Row]) -> list[Row]:
         added[key] = (
             own
             | {"ratio": row["ratio"], "role": "teacher", "method": "teacher"}
-            | {
-                f"{metric}_{what}": None
-                for metric in ("bev", "3d")
-                for what in ("gain", "recovered")
-            }
+            | {key: None for key in own if "_gain" in key or key.endswith("_recovered")}
         )
     return list(added.values())
 

@@ -16,6 +16,26 @@ def _number(key: str, form: str, scale: float = 1.0):
     return lambda row: "-" if row[key] is None else format(row[key] * scale, form)
 
 
+def _gain(metric: str):
+    """The gain; in parentheses when it is no more than noise."""
+
+    def show(row: Row) -> str:
+        gain = row[f"{metric}_gain"]
+        if gain is None:
+            return "-"
+        return f"({gain:+.2f})" if row[f"{metric}_significant"] is False else f"{gain:+.2f}"
+
+    return show
+
+
+def _interval(metric: str):
+    def show(row: Row) -> str:
+        low, high = row[f"{metric}_gain_low"], row[f"{metric}_gain_high"]
+        return "-" if low is None or row["method"] == "none" else f"{low:+.1f}..{high:+.1f}"
+
+    return show
+
+
 def _with_std(key: str):
     def show(row: Row) -> str:
         spread = row[f"{key}_std"]
@@ -36,10 +56,12 @@ COLUMNS = {
     "method": lambda row: row["label"],
     "seeds": lambda row: str(len(row["seeds"])),
     "BEV mAP": _with_std("bev_map"),
-    "gain": _number("bev_gain", "+.2f"),
+    "gain": _gain("bev"),
+    "95 %": _interval("bev"),
     "rec.": _number("bev_recovered", ".0%"),
     "3D mAP": _with_std("3d_map"),
-    "gain 3D": _number("3d_gain", "+.2f"),
+    "gain 3D": _gain("3d"),
+    "95 % 3D": _interval("3d"),
     "rec. 3D": _number("3d_recovered", ".0%"),
     "params M": _number("parameters", ".3f", 1e-6),
     "GMAC": _number("macs", ".3f", 1e-9),
@@ -51,15 +73,17 @@ COLUMNS = {
     "peak GB": _number("peak_memory_bytes", ".2f", 1e-9),
 }
 # A terminal of 80 columns holds most of them, in two tables.
-ACCURACY = ["method", *list(COLUMNS)[1:7]]
-COST = ["method", *list(COLUMNS)[8:-1]]
+ACCURACY = ["method", "seeds", "BEV mAP", "gain", "95 %", "3D mAP", "gain 3D"]
+COST = ["method", "params M", "GMAC", "ratio", "p50", "p90", "s/step", "x none"]
 
 EXPLANATION = """
 mAP: mean over the classes of KITTI AP at 40 recall positions, moderate difficulty, in percent.
-gain: against `none` with the same seeds. rec.: recovered, gain as a share of what the teacher has
+gain: against `none` with the same seeds, and its 95 % interval over frames and seeds (one seed:
+frames alone); (in parentheses): no more than noise, once all methods of the table are looked at
+(Holm). rec.: recovered, gain as a share of what the teacher has
 over `none`. ratio: measured, parameters and MACs, against the full width. p50, p90: latency at
 batch 1 in ms (*: other programs disturbed it). s/step, x none: median training step, and against
-`none`. ± is the standard deviation over seeds; a table of one seed says little.
+`none`. ± is the standard deviation over seeds; a table of one seed says nothing about another.
 """.strip().replace("\n", " ")
 
 
@@ -90,7 +114,9 @@ def _rich_table(title: str, rows: list[Row], columns: list[str]) -> Table:
         name = column == "method"
         table.add_column(column, justify="left" if name else "right", no_wrap=True)
     for row in rows:
-        table.add_row(*(COLUMNS[column](row) for column in columns))
+        noise = row["bev_significant"] is False and row["3d_significant"] is False
+        cells = (COLUMNS[column](row) for column in columns)
+        table.add_row(*cells, style="dim" if noise else None)
     return table
 
 

@@ -1,10 +1,21 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
+from kdbench.evaluation.resample import pack
 from kdbench.leaderboard.rows import leaderboard
 from kdbench.leaderboard.tables import COLUMNS, markdown, rich_tables, write_tables
 from kdbench.spec import MethodSpec, RunSpec, build_spec
+
+
+def with_frames(made: dict, noise: float = 1.0) -> dict:
+    """The same record with AP over drawn frames; a run's own luck is `noise` wide."""
+    ap, seed = made["metrics"]["bev_map"], int(made["hash"], 16) % 2**32
+    luck = np.random.default_rng(seed).normal(0, noise, (2, 1, 300))
+    centre = np.array([ap, ap]).reshape(2, 1, 1)
+    made["metrics"]["resamples"] = pack(centre + luck, 150, ("car",))
+    return made
 
 
 def record(spec: RunSpec, bev: float, step: float = 0.1) -> dict:
@@ -55,6 +66,27 @@ def test_seeds_are_paired_and_spread_is_shown():
     assert kd["bev_map_std"] == pytest.approx(3**-0.5)
 
 
+def test_a_gain_has_an_interval_a_mark_and_a_rank():
+    methods = {"kd": 50, "dkd": 49.5, "fitnet": 40.5, "at": 30}
+    specs = {name: build_spec(method=name, ratio=4) for name in methods}
+    records = [with_frames(record(TEACHER, 60)), with_frames(record(NONE, 40))]
+    records += [with_frames(record(specs[name], bev)) for name, bev in methods.items()]
+    rows = {r["method"]: r for r in leaderboard(records)}
+    assert rows["kd"]["bev_gain_low"] < 10 < rows["kd"]["bev_gain_high"]
+    assert rows["kd"]["bev_car_gain"] == pytest.approx(10)
+    found = {name: (rows[name]["bev_significant"], rows[name]["bev_rank"]) for name in methods}
+    assert found == {"kd": (True, 1), "dkd": (True, 1), "fitnet": (False, 3), "at": (True, 4)}
+    assert rows["teacher"]["bev_significant"] is rows["none"]["bev_rank"] is None
+    page = markdown(list(rows.values()))
+    assert "| (+0.50) |" in page and "| +10.00 |" in page and "| -10.00 |" in page
+
+
+def test_a_gain_without_drawn_frames_has_no_interval():
+    rows = leaderboard([record(NONE, 40), record(KD, 45)])
+    kd = row_of(rows, "kd (bce)")
+    assert kd["bev_gain_low"] is kd["bev_significant"] is kd["bev_rank"] is None
+
+
 def test_a_seed_without_its_baseline_gives_no_gain():
     rows = leaderboard([record(NONE, 40), record(KD, 45), record(replace(KD, seed=1), 47)])
     assert row_of(rows, "kd (bce)")["bev_gain"] is None
@@ -90,7 +122,7 @@ def test_tables_say_the_same_in_every_form(tmp_path):
     rows = leaderboard([record(TEACHER, 60), record(NONE, 40), record(KD, 45.25)])
     page, sheet = write_tables(rows, tmp_path)
     line = next(x for x in page.read_text().splitlines() if x.startswith("| kd"))
-    assert "| 45.25 | +5.25 | 26% |" in line
+    assert "| 45.25 | +5.25 | - | 26% |" in line
     assert len(line.split("|")) == len(COLUMNS) + 2
     header, *values = sheet.read_text().splitlines()
     assert "bev_gain" in header.split(",") and len(values) == 3
