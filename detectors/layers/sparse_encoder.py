@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from kdbench.detectors.layers.row_norm import RowNorm
 from kdbench.ops.sparse import SparseConv3d, SparseTensor, SubMConv3d
+from kdbench.ops.sparse_rules import Size, output_shape
 
 STRIDE = 8  # voxels a cell of the map, along x and y
 SUBMANIFOLD_LAYERS = (1, 2, 2, 2)  # of each stage, after its strided one; the first has none
@@ -41,7 +42,14 @@ class SparseEncoder(nn.Module):
                 convs.append(SparseConv3d(widths[i - 1], width, *sizes))
             convs += [SubMConv3d(width, width) for _ in range(depth)]
         convs.append(SparseConv3d(widths[-1], out, (3, 1, 1), (2, 1, 1), (0, 0, 0)))
-        self.blocks = nn.Sequential(*(SparseBlock(conv, momentum) for conv in convs))
+        self.blocks = nn.ModuleList(SparseBlock(conv, momentum) for conv in convs)
+
+    def output_shape(self, shape: Size) -> Size:
+        """Cells along z, y and x that are left of a grid of `shape`."""
+        for block in self.blocks:
+            if isinstance(block.conv, SparseConv3d):
+                shape = output_shape(shape, *block.conv.sizes)
+        return shape
 
     def forward(self, x: SparseTensor) -> Tensor:
         """Voxels to a map (frames, out * cells along z, H / 8, W / 8), channels last."""
