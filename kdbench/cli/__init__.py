@@ -15,6 +15,7 @@ from kdbench.suggest import unknown
 # `kdbench --help` does not import torch.
 COMMANDS = {
     "run": ("kdbench.cli.run:run", "Train and measure a student with a method."),
+    "sweep": ("kdbench.cli.sweep:sweep", "Run many cells; go on after a crash."),
     "tune": ("kdbench.cli.tune:tune", "Find the factor on a method's losses."),
     "report": ("kdbench.cli.report:report", "Print and write the leaderboard."),
     "compare": ("kdbench.cli.compare:compare", "Fail when results became worse."),

@@ -12,6 +12,9 @@ set_option = click.option(
 )  # fmt: skip
 
 
+PLUGINS = "kdbench.plugins"  # where a command's context keeps the files given
+
+
 def plugin_option(command):
     """Adds `--plugin FILE`, and loads the files before the command runs."""
 
@@ -23,6 +26,7 @@ def plugin_option(command):
     def wrapped(*args, plugins, **kwargs):
         for path in plugins:
             load_plugin(path)
+        click.get_current_context().meta[PLUGINS] = plugins
         return command(*args, **kwargs)
 
     return wrapped

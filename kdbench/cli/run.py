@@ -1,5 +1,6 @@
 """`kdbench run`: train, evaluate and measure one student, and what it is compared with."""
 
+import json
 from pathlib import Path
 
 import click
@@ -40,24 +41,41 @@ DEFAULTS = {
 @click.option("--device", help="cpu, cuda or auto [cpu].")
 @click.option("--config", type=click.Path(), help="YAML file with any of these settings.")
 @set_option
+@click.option("--spec", "spec_file", metavar="FILE", help="Repeat the run of a record, exactly.")
 @click.option("--results", default="results", show_default=True, help="Folder of records.")
 @click.option("--force", is_flag=True, help="Run again although the record is there.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 @plugin_option
 @json_option
-def run(config, assignments, data_root, results, force, quiet, json_file, **named) -> None:
+def run(
+    config, assignments, spec_file, data_root, results, force, quiet, json_file, **named
+) -> None:
     """Train a compressed student with a method; its teacher and baseline when absent.
 
     What is done already is not done again, and a run that was stopped goes on where it was.
     """
     settings = read_config(config) if config else {}
     settings |= {key: value for key, value in named.items() if value is not None}
-    spec = spec_from(settings | parse_overrides(assignments))
+    settings |= parse_overrides(assignments)
+    if spec_file and settings:
+        raise UsageError(f"--spec says all; leave out {', '.join(sorted(settings))}")
+    spec = read_spec(Path(spec_file)) if spec_file else spec_from(settings)
     runner = Runner(Path(results), data_root, force, Reporter(quiet))
     record = runner.run(spec)
     write_json(record, json_file)
     if json_file != "-":
         _print_table(Path(results), RunSpec.from_dict(record["spec"]))
+
+
+def read_spec(path: Path) -> RunSpec:
+    """The spec in a JSON file: on its own, or in a record."""
+    try:
+        values = json.loads(path.read_text())
+        return RunSpec.from_dict(values.get("spec", values))
+    except OSError as error:
+        raise UsageError(f"--spec {path}: cannot be read ({error.strerror})") from None
+    except (ValueError, TypeError, AttributeError) as error:
+        raise UsageError(f"--spec {path}: neither a spec nor a record ({error})") from None
 
 
 def spec_from(settings: dict) -> RunSpec:

@@ -1,0 +1,172 @@
+"""`kdbench sweep`: many runs, each in a process of its own."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+import yaml
+
+from kdbench.cli.options import PLUGINS, plugin_option, set_option
+from kdbench.cli.output import console, json_option, write_json
+from kdbench.errors import KdbenchError, UsageError
+from kdbench.measure.device import resolve_device
+from kdbench.records import check_writable
+from kdbench.registry import methods as method_registry
+from kdbench.spec import RunSpec, parse_overrides
+from kdbench.suggest import unknown
+from kdbench.sweep.local import LocalEngine, log_path
+from kdbench.sweep.plan import FAILED, SKIPPED, Cell, expand, find_done, plan
+from kdbench.sweep.schedule import Engine, Schedule
+from kdbench.sweep.view import plan_table, summary, watching
+from kdbench.training.data import build_dataset
+
+DEFAULTS = {
+    "methods": None,
+    "detectors": "pointpillars",
+    "ratios": "4",
+    "seeds": "3",
+    "profile": "quick",
+    "dataset": "synthetic",
+    "device": "cpu",
+    "set": {},
+}
+
+
+@click.command()
+@click.argument("config", required=False, metavar="[FILE.yaml]")
+@click.option("--methods", help="Names with commas between, or `all`.")
+@click.option("--detectors", help="Names with commas between [pointpillars].")
+@click.option("--ratios", help="Numbers with commas between [4].")
+@click.option("--seeds", help="How many, from 0 on; or a list such as 0,3 [3].")
+@click.option("--profile", help="tiny, quick, standard or paper [quick].")
+@click.option("--dataset", help="Data set [synthetic].")
+@click.option("--data-root", help="Folder of the data set, in KITTI's layout.")
+@click.option("--device", help="cpu, cuda or auto [cpu].")
+@set_option
+@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True,
+              help="Runs at a time; with CUDA they take turns on the GPUs.")  # fmt: skip
+@click.option("--plan", "only_plan", is_flag=True, help="Show what would be run, and stop.")
+@click.option("--results", default="results", show_default=True, help="Folder of records.")
+@plugin_option
+@json_option
+@click.pass_context
+def sweep(
+    context, config, data_root, assignments, jobs, only_plan, results, json_file, **named
+) -> None:
+    """Run methods x detectors x ratios x seeds; what is done already is not done again.
+
+    FILE.yaml says the same: methods (names, or name and options), detectors, ratios, seeds,
+    profile, dataset, device, set. A sweep that was stopped, even by `kill -9`, goes on where it
+    was when it is started again.
+    """
+    settings = DEFAULTS | (read_sweep(Path(config)) if config else {})
+    settings |= {key: value for key, value in named.items() if value is not None}
+    settings["set"] = settings["set"] | parse_overrides(list(assignments))
+    folder = Path(results)
+    check_writable(folder)
+    cells = plan(identified(runs_asked(settings), data_root), folder)
+    console.print(plan_table(cells, jobs))
+    if not only_plan:
+        plugins = context.meta.get(PLUGINS, ())
+        run_cells(cells, LocalEngine(folder, data_root, plugins, jobs, gpus(settings)), folder)
+        console.print(summary(cells, log_path))
+    write_json([_row(cell) for cell in cells], json_file)
+    broken = [cell for cell in cells if cell.state in (FAILED, SKIPPED)]
+    if broken:
+        raise KdbenchError(f"{len(broken)} of {len(cells)} cells have no record")
+
+
+def run_cells(cells: list[Cell], engine: Engine, results: Path) -> None:
+    """Runs cells to the end, showing how they are."""
+    schedule = Schedule(cells, engine, lambda cell: find_done(results, cell.spec))
+    with watching(cells, console) as schedule.changed:
+        schedule.run()
+
+
+def runs_asked(settings: dict[str, Any]) -> list[RunSpec]:
+    """The runs that settings ask for, without those they rest on."""
+    if settings["methods"] is None:
+        raise UsageError("say which methods: --methods kd,pointdistiller, or --methods all")
+    methods = _items(settings["methods"])
+    return expand(
+        method_registry.names() if methods == ["all"] else methods,
+        _items(settings["detectors"]),
+        [_number("ratios", x, float) for x in _items(settings["ratios"])],
+        _seeds(settings["seeds"]),
+        settings["set"],
+        profile=settings["profile"],
+        dataset=settings["dataset"],
+        device=resolve_device(settings["device"]).type,
+    )
+
+
+def identified(specs: list[RunSpec], data_root: str | None) -> Iterable[RunSpec]:
+    """The same runs, with the fingerprint of their data set."""
+    known: dict[str, str] = {}
+    for spec in specs:
+        key = repr(spec.dataset)
+        if key not in known:
+            known[key] = build_dataset(spec, data_root).fingerprint()
+        yield replace(spec, dataset=replace(spec.dataset, fingerprint=known[key]))
+
+
+def read_sweep(path: Path) -> dict[str, Any]:
+    """A YAML file of a sweep. Raises UsageError that names the file and the key."""
+    try:
+        values = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror})") from None
+    except yaml.YAMLError as error:
+        raise UsageError(f"{path}: not valid YAML ({error})") from None
+    if not isinstance(values, dict):
+        raise UsageError(f"{path}: expected `key: value` lines")
+    for key in values:
+        if key not in DEFAULTS:
+            raise UsageError(f"{path}: {unknown('key', key, DEFAULTS)}")
+    return values
+
+
+def gpus(settings: dict[str, Any]) -> int:
+    """How many GPUs runs may take turns on."""
+    if resolve_device(settings["device"]).type != "cuda":
+        return 0
+    import torch
+
+    return torch.cuda.device_count()
+
+
+def _items(value) -> list:
+    """A list, as it is or with commas between."""
+    if isinstance(value, str):
+        return [item.strip() for item in value.split(",") if item.strip()]
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _seeds(value) -> list[int]:
+    """`5`: seeds 0 to 4. `0,3`: those."""
+    seeds = [_number("seeds", item, int) for item in _items(value)]
+    alone = isinstance(value, int) or (isinstance(value, str) and "," not in value)
+    return list(range(seeds[0])) if alone else seeds
+
+
+def _number(what: str, value, kind: type):
+    try:
+        return kind(value)
+    except (TypeError, ValueError):
+        raise UsageError(f"{what}: {value!r} is not a number") from None
+
+
+def _row(cell: Cell) -> dict[str, Any]:
+    """A cell for programs."""
+    metrics = (cell.record or {}).get("metrics", {})
+    return {
+        "hash": cell.key,
+        "label": cell.spec.label,
+        "state": cell.state,
+        "reason": cell.reason,
+        "seconds": round(cell.seconds, 1),
+        "bev_map": metrics.get("bev_map"),
+        "3d_map": metrics.get("3d_map"),
+    }

@@ -1,0 +1,1 @@
+"""Many runs: which ones, in which order, on which machines."""

@@ -1,0 +1,92 @@
+"""Cells as processes of this machine, so that a crash costs one cell."""
+
+import ctypes
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kdbench.files import write_text
+from kdbench.sweep.plan import Cell
+from kdbench.training.store import run_folder
+
+STOP_SECONDS = 30  # for a cell to save itself
+SET_PARENT_DEATH_SIGNAL = 1  # of Linux's prctl
+
+
+@dataclass
+class LocalEngine:
+    """At most `jobs` processes at a time; cell number k gets GPU k modulo `gpus`."""
+
+    results: Path
+    data_root: str | None = None
+    plugins: tuple[str, ...] = ()
+    jobs: int = 1
+    gpus: int = 0
+    running: list[tuple[Cell, subprocess.Popen, int]] = field(default_factory=list)
+
+    def free(self) -> bool:
+        return len(self.running) < self.jobs
+
+    def start(self, cell: Cell) -> None:
+        slot = min(set(range(self.jobs)) - {slot for *_, slot in self.running})
+        environment = dict(os.environ)
+        # Threads of several trainings on one machine wait for each other.
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        environment.setdefault("OMP_NUM_THREADS", str(max(1, cores // self.jobs)))
+        if self.gpus:
+            environment["CUDA_VISIBLE_DEVICES"] = str(slot % self.gpus)
+        with log_path(cell).open("ab") as log:
+            process = subprocess.Popen(
+                command(cell, self.results, self.data_root, self.plugins),
+                stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+                env=environment, preexec_fn=_die_with_parent,
+            )  # fmt: skip
+        self.running.append((cell, process, slot))
+
+    def finished(self) -> list[tuple[Cell, int, str]]:
+        ended = [(cell, p.poll(), last_line(cell)) for cell, p, _ in self.running]
+        self.running = [entry for entry in self.running if entry[1].poll() is None]
+        return [(cell, code, said) for cell, code, said in ended if code is not None]
+
+    def stop(self) -> None:
+        for _, process, _ in self.running:
+            process.terminate()
+        for _, process, _ in self.running:
+            try:
+                process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+        self.running = []
+
+
+def command(cell: Cell, results: Path, data_root: str | None, plugins) -> list[str]:
+    """The command line of a cell; its spec goes by a file."""
+    path = run_folder(cell.spec) / "spec.json"
+    write_text(path, json.dumps(cell.spec.to_dict(), indent=1))
+    line = [sys.executable, "-m", "kdbench", "run", "--spec", str(path), "--results", str(results)]
+    line += ["--data-root", data_root] if data_root else []
+    return [*line, *(x for plugin in plugins for x in ("--plugin", plugin))]
+
+
+def log_path(cell: Cell) -> Path:
+    """What a cell says goes here."""
+    folder = run_folder(cell.spec)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / "sweep.log"
+
+
+def last_line(cell: Cell) -> str:
+    """The last line a cell has said."""
+    path = log_path(cell)
+    text = path.read_text(errors="replace").strip() if path.exists() else ""
+    return text.splitlines()[-1] if text else ""
+
+
+def _die_with_parent() -> None:
+    """A sweep that is killed takes its cells along (Linux): no two of one run, once it restarts."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
