@@ -1,0 +1,155 @@
+"""CenterPoint, its first stage, in two forms for KITTI's classes.
+
+Yin et al., "Center-based 3D Object Detection and Tracking", CVPR 2021. A map of pillars (64) or
+of voxels (sparse 3D encoder 16, 32, 64, 64; out 128), a 2D backbone and an upsampling neck, and
+a head that looks for the centres of objects.
+
+Grids and widths are those of PointPillars and SECOND for KITTI, on which the authors build; they
+publish for nuScenes and Waymo, whose clouds are larger.
+
+Deviations: pillars and voxels are dynamic, without a cap on their points. One group for all
+classes, and no velocities, as for Waymo. The voxel form's 3D encoder has no residual blocks.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from kdbench.dataset import Batch
+from kdbench.detector import Detections, Detector
+from kdbench.detectors.layers.bev_backbone import BevBackbone, UpsamplingNeck
+from kdbench.detectors.layers.bev_taps import bev_tap_specs, bev_taps
+from kdbench.detectors.layers.center_head import CODE_SIZE, CenterHead
+from kdbench.detectors.layers.pillar_map import PillarInputs, PillarMap, check_grid
+from kdbench.detectors.layers.sparse_encoder import STRIDE
+from kdbench.detectors.layers.voxel_map import VoxelInputs, VoxelMap, check_voxels
+from kdbench.errors import UsageError
+from kdbench.ops.voxelise import Grid
+from kdbench.suggest import unknown
+from kdbench.taps import Kind, Taps, TapSpec
+
+PILLAR_WIDTH = 64
+SPARSE_WIDTHS, SPARSE_OUT = (16, 32, 64, 64), 128
+HEAD_WIDTH = 64
+
+
+@dataclass(frozen=True)
+class Form:
+    """What a form is at ratio 1: the range of points (metres), backbone and neck."""
+
+    point_range: tuple[float, ...]
+    widths: tuple[int, ...]
+    depths: tuple[int, ...]
+    strides: tuple[int, ...]
+    neck_widths: tuple[int, ...]
+    neck_factors: tuple[int, ...]
+
+
+FORMS = {
+    "pillar": Form(
+        (0.0, -39.68, -3.0, 69.12, 39.68, 1.0),
+        (64, 128, 256), (3, 5, 5), (2, 2, 2), (128, 128, 128), (1, 2, 4),
+    ),
+    "voxel": Form(
+        (0.0, -40.0, -3.0, 70.4, 40.0, 1.0),
+        (128, 256), (5, 5), (1, 2), (256, 256), (1, 2),
+    ),
+}  # fmt: skip
+
+
+class CenterPoint(Detector):
+    """See the head of this file.
+
+    Options: `form` is pillar or voxel; `point_range` (metres; empty: the form's own) and
+    `pillar_size` or `voxel_size` (metres; along x, y and z) set the grid; `bn_momentum` is
+    PyTorch's; `score_threshold`, `nms_threshold`, `nms_before` and `nms_after` filter detections.
+
+    NMS is by rotated IoU within a class, with the values published for nuScenes. The authors'
+    other choice, circles around centres, needs a radius for each class, and one that keeps two
+    cars side by side apart keeps doubles of a car too.
+    """
+
+    name = "centerpoint"
+    paper = "CenterPoint (CVPR 2021, arXiv 2006.11275)"
+
+    def __init__(
+        self,
+        classes: tuple[str, ...],
+        ratio: float = 1.0,
+        *,
+        form: str = "pillar",
+        point_range: tuple[float, ...] = (),
+        pillar_size: float = 0.16,
+        voxel_size: tuple[float, ...] = (0.05, 0.05, 0.1),
+        bn_momentum: float = 0.01,
+        score_threshold: float = 0.1,
+        nms_threshold: float = 0.2,
+        nms_before: int = 1000,
+        nms_after: int = 83,
+    ):
+        super().__init__(classes, ratio)
+        if form not in FORMS:
+            raise UsageError(unknown("form of centerpoint", form, FORMS))
+        self.filter = (score_threshold, nms_threshold, nms_before, nms_after)
+        f = FORMS[form]
+        sizes = (pillar_size, pillar_size) if form == "pillar" else tuple(voxel_size)
+        self.encoder = self._encoder(
+            f, Grid(tuple(point_range) or f.point_range, sizes), bn_momentum
+        )
+        widths, neck_widths = ([self.width(w) for w in x] for x in (f.widths, f.neck_widths))
+        self.backbone = BevBackbone(self.encoder.channels, widths, f.depths, f.strides, bn_momentum)
+        self.neck = UpsamplingNeck(widths, neck_widths, f.neck_factors, bn_momentum)
+        place = (self.point_range[:2], self.encoder.cell * f.strides[0])
+        self.head = CenterHead(
+            sum(neck_widths), classes, self.width(HEAD_WIDTH), *place, bn_momentum
+        )
+        self.taps = self._tap_specs(f.strides, sum(neck_widths))
+        # Convolutions are fastest where a cell's channels stay one piece of memory.
+        for part in (self.backbone, self.neck, self.head):
+            part.to(memory_format=torch.channels_last)
+
+    def _encoder(self, form: Form, grid: Grid, momentum: float) -> PillarMap | VoxelMap:
+        """What makes a map of a cloud: by pillars in a grid without z, else by voxels."""
+        factor = math.prod(form.strides)
+        if len(grid.cell) == 2:
+            check_grid(self.name, grid, factor)
+            return PillarMap(grid, self.width(PILLAR_WIDTH), momentum)
+        check_voxels(self.name, grid, STRIDE * factor)
+        widths = [self.width(w) for w in SPARSE_WIDTHS]
+        return VoxelMap(grid, widths, self.width(SPARSE_OUT), momentum)
+
+    def _tap_specs(self, strides, neck: int) -> dict[str, TapSpec]:
+        corner, cell = self.head.corner, self.head.cell
+        return {
+            **self.encoder.tap_specs(),
+            **bev_tap_specs(self.backbone, strides, self.encoder.cell, corner),
+            "neck": TapSpec(Kind.BEV, neck, cell, corner),
+            "head.cls": TapSpec(Kind.CLS, len(self.classes), cell, corner),
+            "head.box": TapSpec(Kind.BOX, CODE_SIZE, cell, corner, decode=self.head.decode),
+        }
+
+    @property
+    def point_range(self) -> tuple[float, ...]:
+        return self.encoder.grid.point_range
+
+    def prepare(self, batch: Batch) -> PillarInputs | VoxelInputs:
+        return self.encoder.prepare(batch)
+
+    def forward(self, inputs: PillarInputs | VoxelInputs) -> Taps:
+        x, taps = self.encoder(inputs)
+        maps, preacts = self.backbone(x)
+        neck = self.neck(maps)
+        heads = {f"head.{name}": y for name, y in self.head(neck).items()}
+        return taps | bev_taps(maps, preacts) | {"neck": neck} | heads
+
+    def loss(self, taps: Taps, batch: Batch) -> dict[str, Tensor]:
+        return self.head.loss(_head_outputs(taps), batch)
+
+    def predict(self, taps: Taps) -> list[Detections]:
+        return self.head.predict(_head_outputs(taps), *self.filter)
+
+
+def _head_outputs(taps: Taps) -> dict[str, Tensor]:
+    return {name: taps[f"head.{name}"] for name in ("cls", "box")}
