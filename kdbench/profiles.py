@@ -10,6 +10,9 @@ from typing import Any
 # difficulty 82 % of the cars, 97 % of the pedestrians and 92 % of the cyclists are inside; the
 # evaluation ignores the others, see `training/evaluate.py`.
 _NEAR = {"point_range": [0.0, -15.36, -3.0, 40.96, 15.36, 1.0], "pillar_size": 0.32}
+# 2.56 times the published size along x and y: a cell of SECOND's map is 1.02 m, less than twice
+# the width of a pedestrian, so that every pedestrian still overlaps an anchor.
+_COARSE_VOXELS = [0.128, 0.128, 0.1]
 # PointDistiller takes 6,000 pillars of a batch of six frames with about 6,300 pillars each: a
 # sixth. A frame of this range and pillar size has about 2,200.
 _SMALL_GRAPHS = {"pointdistiller": {"n": 400, "k": 32}}
@@ -17,6 +20,14 @@ _SMALL_GRAPHS = {"pointdistiller": {"n": 400, "k": 32}}
 # view out of this narrow range; a short training does not make up for it.
 _SMALL_TURNS = {"augmentation": {"rotation": 0.2}}
 _SHORT_TRAINING = {"bn_momentum": 0.05}
+# A quarter of PointRCNN's points, of a frame and of a proposal alike, and fewer proposals.
+_FEW_POINTS = {
+    "points": 4096,
+    "proposals_train": 128,
+    "proposals_test": 32,
+    "rois": 16,
+    "roi_points": 128,
+}
 
 PROFILES: dict[str, dict[str, Any]] = {
     # For tests and for trying things out: seconds, and no result worth anything.
@@ -28,9 +39,22 @@ PROFILES: dict[str, dict[str, Any]] = {
                 "pillar_size": 0.64,
                 **_SHORT_TRAINING,
             },
+            "second": {
+                "point_range": [0.0, -10.24, -3.0, 20.48, 10.24, 1.0],
+                "voxel_size": [0.16, 0.16, 0.1],
+                **_SHORT_TRAINING,
+            },
             "centerpoint": {
                 "point_range": [0.0, -10.24, -3.0, 20.48, 10.24, 1.0],
                 "pillar_size": 0.64,
+                **_SHORT_TRAINING,
+            },
+            "pointrcnn": {
+                "point_range": [0.0, -10.24, -3.0, 20.48, 10.24, 1.0],
+                **_FEW_POINTS,
+                "points": 512,
+                "roi_points": 32,
+                "rois": 8,
                 **_SHORT_TRAINING,
             },
         },
@@ -40,7 +64,13 @@ PROFILES: dict[str, dict[str, Any]] = {
         "dataset.options": {"train_frames": 500, "val_frames": 150, **_SMALL_TURNS},
         "detectors": {
             "pointpillars": {**_NEAR, **_SHORT_TRAINING},
+            "second": {
+                "point_range": _NEAR["point_range"],
+                "voxel_size": _COARSE_VOXELS,
+                **_SHORT_TRAINING,
+            },
             "centerpoint": {**_NEAR, **_SHORT_TRAINING},
+            "pointrcnn": {"point_range": _NEAR["point_range"], **_FEW_POINTS, **_SHORT_TRAINING},
         },
         "methods": _SMALL_GRAPHS,
         "train": {"steps": 450, "teacher_steps": 625, "batch_size": 4},
