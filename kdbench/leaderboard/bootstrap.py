@@ -73,13 +73,13 @@ def interval(differences: np.ndarray, drawn: np.ndarray) -> Interval:
     noise = drawn.mean(0) - drawn.mean()
     if seeds > 1:
         error = differences.std(ddof=1) / np.sqrt(seeds)
-        noise = noise * _common_part(drawn) + error * _student_t(seeds - 1, draws)
+        noise = noise * common_part(drawn) + error * _student_t(seeds - 1, draws)
     low, high = np.quantile(value + noise, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     beyond = (np.abs(noise) >= abs(value)).sum()
     return Interval(float(value), float(low), float(high), float((beyond + 1) / (draws + 1)), seeds)
 
 
-def _common_part(drawn: np.ndarray) -> float:
+def common_part(drawn: np.ndarray) -> float:
     """Which part of the mean's deviation over draws the seeds have in common, 0..1.
 
     With M the variance that they have in common and I that of each seed's own, the mean of n
