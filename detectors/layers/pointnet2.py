@@ -56,7 +56,8 @@ class SharedMlp(nn.Module):
         return torch.relu(self._before_relu(x).max(dim=-2).values)
 
     def _before_relu(self, x: Tensor) -> Tensor:
-        return self.layers(x.flatten(0, -2)).view(*x.shape[:-1], -1)
+        rows = self.layers(x.flatten(0, -2))
+        return rows.view(*x.shape[:-1], rows.shape[1])
 
 
 class SetAbstraction(nn.Module):
