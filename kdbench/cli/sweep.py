@@ -18,6 +18,7 @@ from kdbench.spec import RunSpec, parse_overrides
 from kdbench.suggest import unknown
 from kdbench.sweep.local import LocalEngine, log_path
 from kdbench.sweep.plan import FAILED, SKIPPED, Cell, expand, find_done, plan
+from kdbench.sweep.ray_engine import RayEngine
 from kdbench.sweep.schedule import Engine, Schedule
 from kdbench.sweep.view import plan_table, summary, watching
 from kdbench.training.data import build_dataset
@@ -47,14 +48,20 @@ DEFAULTS = {
 @set_option
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True,
               help="Runs at a time; with CUDA they take turns on the GPUs.")  # fmt: skip
+@click.option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True,
+              help="Processes of this machine, or tasks of a Ray cluster.")  # fmt: skip
+@click.option("--address", help="Of the Ray cluster; without it one is started here.")
+@click.option("--cpus", default=1.0, show_default=True, help="Cores of a Ray task.")
+@click.option("--gpus", default=0.0, show_default=True, help="GPUs of a Ray task.")
 @click.option("--plan", "only_plan", is_flag=True, help="Show what would be run, and stop.")
 @click.option("--results", default="results", show_default=True, help="Folder of records.")
 @plugin_option
 @json_option
 @click.pass_context
 def sweep(
-    context, config, data_root, assignments, jobs, only_plan, results, json_file, **named
-) -> None:
+    context, config, data_root, assignments, jobs, engine, address, cpus, gpus, only_plan, results,
+    json_file, **named,
+) -> None:  # fmt: skip
     """Run methods x detectors x ratios x seeds; what is done already is not done again.
 
     FILE.yaml says the same: methods (names, or name and options), detectors, ratios, seeds,
@@ -69,8 +76,12 @@ def sweep(
     cells = plan(identified(runs_asked(settings), data_root), folder)
     console.print(plan_table(cells, jobs))
     if not only_plan:
-        plugins = context.meta.get(PLUGINS, ())
-        run_cells(cells, LocalEngine(folder, data_root, plugins, jobs, gpus(settings)), folder)
+        common = (folder, data_root, context.meta.get(PLUGINS, ()), jobs)
+        if engine == "ray":
+            where = RayEngine(*common, address, cpus, gpus)
+        else:
+            where = LocalEngine(*common, gpus_here(settings))
+        run_cells(cells, where, folder)
         console.print(summary(cells, log_path))
     write_json([_row(cell) for cell in cells], json_file)
     broken = [cell for cell in cells if cell.state in (FAILED, SKIPPED)]
@@ -128,7 +139,7 @@ def read_sweep(path: Path) -> dict[str, Any]:
     return values
 
 
-def gpus(settings: dict[str, Any]) -> int:
+def gpus_here(settings: dict[str, Any]) -> int:
     """How many GPUs runs may take turns on."""
     if resolve_device(settings["device"]).type != "cuda":
         return 0

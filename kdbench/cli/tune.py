@@ -113,8 +113,10 @@ def _table(rows: list[dict]) -> Table:
     table = Table("method", "chosen scale", "candidates: share of gradient, scale -> BEV / 3D mAP",
                   box=SIMPLE_HEAD)  # fmt: skip
     for row in rows:
-        published = f"(published weights: {row['published_share']:.1%})"
-        lines = [*map(_line, row["candidates"]), published]
+        share = row["published_share"]
+        known = "no gradient in the probe: as published"
+        known = known if share is None else f"(published weights: {share:.1%})"
+        lines = [*map(_line, row["candidates"]), known]
         table.add_row(row["method"], f"{row['scale']:g}", "\n".join(lines))
     return table
 

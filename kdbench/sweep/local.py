@@ -43,7 +43,7 @@ class LocalEngine:
             process = subprocess.Popen(
                 command(cell, self.results, self.data_root, self.plugins),
                 stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-                env=environment, preexec_fn=_die_with_parent,
+                env=environment, preexec_fn=die_with_parent,
             )  # fmt: skip
         self.running.append((cell, process, slot))
 
@@ -86,7 +86,7 @@ def last_line(cell: Cell) -> str:
     return text.splitlines()[-1] if text else ""
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """A sweep that is killed takes its cells along (Linux): no two of one run, once it restarts."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)

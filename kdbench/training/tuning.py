@@ -10,6 +10,9 @@
    with more nothing of the labels. Each trains a student for 100 steps on four fifths of the
    training frames, and is scored on the rest. The validation frames are not looked at.
 3. The best mean of BEV and 3D mAP wins; of equals, the least factor.
+
+A method that has no gradient that early, as one whose teacher first has to find objects, keeps its
+published weights.
 """
 
 import math
@@ -118,18 +121,20 @@ class Tuner:
     def tune(self, spec: RunSpec) -> dict[str, Any]:
         """Finds the factor for the method of `spec`; its teacher must be trained.
 
-        Returns `scale`, `candidates` (each with `name`, `scale`, `share`, `bev_map` and `3d_map`,
-        None where the training diverged) and `budget`. Raises NotApplicable for a method without
-        a loss of its own.
+        Returns `scale`, `published_share` (None without a gradient), `candidates` (each with
+        `name`, `scale`, `share`, `bev_map` and `3d_map`, None where the training diverged) and
+        `budget`. Raises NotApplicable for a method without a loss of its own.
         """
         check_tunable(methods.get(spec.method.name))
         held_out = replace(self, dataset=HeldOut(self.dataset))
         balance = held_out.balance(spec)
-        factors = candidate_factors(balance, self.shares)
+        if balance is None:
+            self.reporter.say(f"{spec.method.name}: no gradient in the probe, nothing to tune")
+        factors = {} if balance is None else candidate_factors(balance, self.shares)
         candidates = [held_out.candidate(spec, *each, balance) for each in factors.items()]
         return {
-            "scale": chosen(candidates, spec)["scale"],
-            "published_share": share_of(1.0, balance),
+            "scale": chosen(candidates, spec)["scale"] if candidates else 1.0,
+            "published_share": None if balance is None else share_of(1.0, balance),
             "candidates": candidates,
             "budget": {
                 "probe_steps": PROBE_STEPS,
@@ -138,20 +143,18 @@ class Tuner:
             },
         }
 
-    def balance(self, spec: RunSpec) -> float:
-        """The factor at which both gradients are equally long, from the probe."""
+    def balance(self, spec: RunSpec) -> float | None:
+        """The factor at which both gradients are equally long, from the probe.
+
+        None when distillation has no gradient in the probe's second half.
+        """
         train = replace(spec.train, steps=max(spec.train.steps, PROBE_STEPS))
         probe = self._training(replace(spec, train=train), Probe)
         state = probe.initial_state()
         for batch in islice(probe.batches(0), PROBE_STEPS):
             probe.step(state, batch)
         late = [b for step, b in probe.balances.items() if step >= PROBE_STEPS // 2]
-        if not late:
-            raise KdbenchError(
-                f"{spec.label}: no gradient from distillation in steps {PROBE_STEPS // 2} to "
-                f"{PROBE_STEPS}: nothing to tune; is the teacher trained?"
-            )
-        return statistics.median(late)
+        return statistics.median(late) if late else None
 
     def candidate(self, spec: RunSpec, name: str, scale: float, balance: float) -> dict[str, Any]:
         """Trains and scores one factor."""
