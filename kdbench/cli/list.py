@@ -5,13 +5,11 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from kdbench.build import build_detector
+from kdbench.applicability import detectors_for, taps_by_detector
 from kdbench.cli.options import plugin_option
 from kdbench.cli.output import json_option, write_json
-from kdbench.options import complete, defaults_of
+from kdbench.options import defaults_of
 from kdbench.registry import datasets, detectors, methods
-from kdbench.spec import DetectorSpec
-from kdbench.taps import missing
 
 
 @click.command("list")
@@ -54,7 +52,7 @@ def _first_line(plugin: type) -> str:
 
 def method_rows() -> list[dict]:
     """A row a method: paper, year, needs, options, and the detectors it applies to."""
-    taps = {name: _taps(name) for name in detectors.names()}
+    taps = taps_by_detector()
     rows = []
     for name in methods.names():
         method = methods.get(name)
@@ -63,7 +61,7 @@ def method_rows() -> list[dict]:
                 "name": name,
                 "year": method.paper.year if method.paper else None,
                 "needs": list(method.needs),
-                "detectors": [d for d, t in taps.items() if not missing(method.needs, t)],
+                "detectors": detectors_for(name, taps),
                 "variants": list(method.variants),
                 "paper": method.paper.title if method.paper else "",
                 "options": defaults_of(method),
@@ -78,10 +76,10 @@ def detector_rows() -> list[dict]:
         {
             "name": name,
             "paper": detectors.get(name).paper,
-            "taps": list(_taps(name)),
+            "taps": list(taps),
             "options": defaults_of(detectors.get(name)),
         }
-        for name in detectors.names()
+        for name, taps in taps_by_detector().items()
     ]
 
 
@@ -99,8 +97,3 @@ def dataset_rows() -> list[dict]:
             }
         )
     return rows
-
-
-def _taps(name: str) -> dict:
-    options = complete(f"detector {name!r}", detectors.get(name), {})
-    return build_detector(DetectorSpec(name, 256.0, options), ("Car",)).taps

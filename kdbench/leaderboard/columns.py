@@ -1,0 +1,142 @@
+"""The columns of the leaderboard, stated once for every form it is written in."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from kdbench.leaderboard.rows import Row
+from kdbench.measure.contention import DISTURBED
+
+ABSENT = "-"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: the key of a row that it is sorted by, its text, and what it means."""
+
+    key: str
+    show: Callable[[Row], str]
+    about: str = ""
+
+
+def known(value) -> bool:
+    """Whether there is a number at all: not None, NaN or infinite."""
+    return value is not None and math.isfinite(value)
+
+
+def is_noise(row: Row, metric: str) -> bool:
+    """Whether the gain does not survive the look at all methods of the table."""
+    return row.get(f"{metric}_significant") is False
+
+
+def disturbed(row: Row) -> bool:
+    """Whether other programs took part of the machine while the latency was measured."""
+    return row["latency_contention"] > DISTURBED
+
+
+def number(value, form: str, scale: float = 1.0) -> str:
+    """A number in a format, or the sign for none."""
+    return format(value * scale, form) if known(value) else ABSENT
+
+
+def _number(key: str, form: str, scale: float = 1.0):
+    return lambda row: number(row[key], form, scale)
+
+
+def _gain(metric: str):
+    """The gain; in parentheses when it is no more than noise."""
+
+    def show(row: Row) -> str:
+        text = number(row[f"{metric}_gain"], "+.2f")
+        return f"({text})" if is_noise(row, metric) and text != ABSENT else text
+
+    return show
+
+
+def _interval(metric: str):
+    def show(row: Row) -> str:
+        low, high = row[f"{metric}_gain_low"], row[f"{metric}_gain_high"]
+        if row["method"] == "none" or not (known(low) and known(high)):
+            return ABSENT
+        return f"{low:+.1f}..{high:+.1f}"
+
+    return show
+
+
+def _with_std(key: str):
+    def show(row: Row) -> str:
+        spread = row[f"{key}_std"]
+        return number(row[key], ".2f") + (f"±{spread:.2f}" if known(spread) else "")
+
+    return show
+
+
+def _latency(key: str):
+    def show(row: Row) -> str:
+        text = number(row[key], ".1f")
+        return text + "*" if disturbed(row) and text != ABSENT else text
+
+    return show
+
+
+def _ratios(row: Row) -> str:
+    return f"{number(row['ratio_parameters'], '.1f')}/{number(row['ratio_macs'], '.1f')}"
+
+
+def _accuracy(metric: str, suffix: str) -> dict[str, Column]:
+    """The columns of one metric; the mAP stands before them."""
+    return {
+        f"gain{suffix}": Column(
+            f"{metric}_gain", _gain(metric), "mAP over `none` with the same seeds"
+        ),
+        f"95 %{suffix}": Column(f"{metric}_gain_low", _interval(metric), "interval of the gain"),
+        f"rec.{suffix}": Column(
+            f"{metric}_recovered", _number(f"{metric}_recovered", ".0%"),
+            "gain as a share of what the teacher has over `none`",
+        ),
+        f"rank{suffix}": Column(
+            f"{metric}_rank", _number(f"{metric}_rank", ".0f"),
+            "one more than the methods whose interval lies above; overlapping ones share it",
+        ),
+    }  # fmt: skip
+
+
+# Title -> column.
+COLUMNS = {
+    "method": Column("label", lambda row: row["label"]),
+    "seeds": Column("seed_count", lambda row: str(len(row["seeds"])), "number of runs"),
+    "BEV mAP": Column("bev_map", _with_std("bev_map"), "mean AP over classes, seen from above"),
+    **_accuracy("bev", ""),
+    "3D mAP": Column("3d_map", _with_std("3d_map"), "mean AP over classes, in space"),
+    **_accuracy("3d", " 3D"),
+    "params M": Column("parameters", _number("parameters", ".3f", 1e-6), "million parameters"),
+    "GMAC": Column("macs", _number("macs", ".3f", 1e-9), "multiply-accumulates a frame, 10^9"),
+    "ratio": Column("ratio_parameters", _ratios, "measured: parameters/MACs of the full width"),
+    "p50": Column("latency_p50_ms", _latency("latency_p50_ms"), "median latency, ms"),
+    "p90": Column("latency_p90_ms", _latency("latency_p90_ms"), "90th percentile latency, ms"),
+    "s/step": Column(
+        "seconds_per_step", _number("seconds_per_step", ".3f"), "median training step, s"
+    ),
+    "x none": Column(
+        "step_against_none", _number("step_against_none", ".2f"), "training step against `none`"
+    ),
+    "peak GB": Column(
+        "peak_memory_bytes", _number("peak_memory_bytes", ".2f", 1e-9), "memory of training, 10^9 B"
+    ),
+    "of method": Column(
+        "method_parameters", _number("method_parameters", ",.0f"),
+        "parameters of the method itself, gone after training",
+    ),
+}  # fmt: skip
+
+EXPLANATION = """
+mAP: mean over the classes of KITTI AP at 40 recall positions, moderate difficulty, in percent.
+gain: against `none` with the same seeds, and its 95 % interval over frames and seeds (one seed:
+frames alone); (in parentheses): no more than noise, once all methods of the table are looked at
+(Holm). rec.: recovered, gain as a share of what the teacher has over `none`. rank: one more than
+the number of methods whose interval lies above; methods that overlap share a rank. ratio:
+measured, parameters and MACs, against the full width. p50, p90: latency at batch 1 in ms (*: other
+programs disturbed it). s/step, x none: median training step, and against `none`. of method:
+parameters that the method adds to training. ± is the standard deviation over seeds; a table of one
+seed says nothing about another.
+""".strip().replace("\n", " ")

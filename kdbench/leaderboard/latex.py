@@ -1,0 +1,80 @@
+"""The leaderboard as LaTeX: one booktabs table a section, to be read in with `\\input`."""
+
+import re
+from pathlib import Path
+
+from kdbench.files import write_text
+from kdbench.leaderboard.columns import ABSENT, COLUMNS, EXPLANATION, is_noise
+from kdbench.leaderboard.rows import Row
+from kdbench.leaderboard.tables import sections
+
+# What a page is wide enough for.
+SHOWN = (
+    "method", "seeds", "BEV mAP", "gain", "95 %", "3D mAP", "gain 3D", "95 % 3D",
+    "params M", "GMAC", "p50", "x none",
+)  # fmt: skip
+SPECIAL = {
+    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"\textquotedbl{}",
+    "`": r"\textasciigrave{}",
+    **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+}  # fmt: skip
+# \textquotedbl and accented letters need more than LaTeX's oldest font encoding.
+PREAMBLE = r"""% In the preamble: \usepackage{booktabs} and \usepackage[T1]{fontenc}
+"""
+
+
+def latex(rows: list[Row]) -> str:
+    """All tables; every text in them is escaped."""
+    tables = [_table(number, *section) for number, section in enumerate(sections(rows), start=1)]
+    return PREAMBLE + "".join(tables)
+
+
+def write_latex(rows: list[Row], folder: Path) -> Path:
+    """Writes leaderboard.tex; returns its path."""
+    path = folder / "leaderboard.tex"
+    write_text(path, latex(rows))
+    return path
+
+
+def escape(text: str) -> str:
+    """Text that LaTeX prints as it stands."""
+    return "".join(SPECIAL.get(sign, sign) for sign in text)
+
+
+def _table(number: int, title: str, rows: list[Row]) -> str:
+    lines = [
+        r"\begin{table}[tbp]", r"\centering", r"\footnotesize", r"\setlength{\tabcolsep}{4pt}",
+        rf"\caption{{{escape(title)}. {escape(EXPLANATION)} Bold: no other method ranks above.}}",
+        rf"\label{{tab:kdbench-{number}}}",
+        rf"\begin{{tabular}}{{l{'r' * (len(SHOWN) - 1)}}}", r"\toprule",
+        _line(escape(column) for column in SHOWN), r"\midrule",
+        *(_line(_cell(row, column) for column in SHOWN) for row in rows),
+        r"\bottomrule", r"\end{tabular}", r"\end{table}", "",
+    ]  # fmt: skip
+    return "\n".join(lines)
+
+
+def _line(cells) -> str:
+    return " & ".join(cells) + r" \\"
+
+
+def _cell(row: Row, column: str) -> str:
+    text = COLUMNS[column].show(row)
+    if column == "method":
+        return escape(text)
+    cell = _figure(text)
+    metric = {"gain": "bev", "gain 3D": "3d"}.get(column)
+    best = metric and row[f"{metric}_rank"] == 1 and not is_noise(row, metric)
+    return rf"\textbf{{{cell}}}" if best and row[f"{metric}_gain"] > 0 else cell
+
+
+def _figure(text: str) -> str:
+    """A number as a formula: real minus signs, a range in brackets."""
+    if text == ABSENT:
+        return "--"
+    low, dots, high = text.partition("..")
+    if dots:
+        return f"[${low}$, ${high}$]"
+    text = re.sub("±", r" \\pm ", escape(text))
+    return f"${text.replace('*', '^*')}$"

@@ -1,0 +1,148 @@
+"""The leaderboard as one HTML file that needs no other file and no network."""
+
+import base64
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from kdbench.files import write_text
+from kdbench.leaderboard import plots
+from kdbench.leaderboard.columns import COLUMNS, EXPLANATION, Column, is_noise, known, number
+from kdbench.leaderboard.curves import LogPath, training_curves
+from kdbench.leaderboard.matrix import Applicable, matrices
+from kdbench.leaderboard.provenance import environments, repeat
+from kdbench.leaderboard.rows import Row, table_key
+from kdbench.leaderboard.scatter import LATENCY, PARAMETERS, scatter
+from kdbench.leaderboard.tables import sections
+from kdbench.records import Record
+
+TEMPLATES = Path(__file__).parent / "templates"
+METRICS = {"bev": "BEV", "3d": "3D"}
+FILTERS = ("dataset", "profile", "detector", "ratio")
+COSTS = (
+    "method", "params M", "GMAC", "ratio", "p50", "p90", "s/step", "x none", "peak GB", "of method",
+)  # fmt: skip
+ACCURACY = tuple(title for title in COLUMNS if title not in COSTS[1:])
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture that goes into the page."""
+
+    caption: str
+    png: bytes
+
+    @property
+    def uri(self) -> str:
+        """The picture as an address that holds it."""
+        return "data:image/png;base64," + base64.b64encode(self.png).decode()
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What the page shows beside the rows; all of it may be missing."""
+
+    records: Mapping[str, Record] = field(default_factory=dict)  # by hash
+    applicable: Applicable = field(default_factory=dict)
+    pictures: Mapping[str, Sequence[Picture]] = field(default_factory=dict)  # by title of a table
+    log_path: LogPath = Path  # of a run's hash
+
+
+def write_page(rows: list[Row], sources: Sources, folder: Path) -> Path:
+    """Writes index.html; returns its path."""
+    path = folder / "index.html"
+    write_text(path, page(rows, sources))
+    return path
+
+
+def page(rows: list[Row], sources: Sources) -> str:
+    """The page. Every text of a record is escaped: a plugin may have any name."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    plain: dict[tuple, list[Row]] = defaultdict(list)
+    for row in rows:
+        if row["method"] == "none":
+            plain[_without_ratio(row)].append(row)
+    return environment.get_template("index.html").render(
+        explanation=EXPLANATION,
+        metrics=METRICS,
+        filters={name: sorted({_choice(row, name) for row in rows}) for name in FILTERS},
+        sections=[
+            _section(title, group, plain[_without_ratio(group[0])], sources)
+            for title, group in sections(rows)
+        ],
+        matrices=matrices(rows, sources.applicable),
+    )
+
+
+def _without_ratio(row: Row) -> tuple:
+    return table_key(row)[:-1]
+
+
+def _choice(row: Row, name: str) -> str:
+    return f"{row[name]:g}" if name == "ratio" else str(row[name])
+
+
+def _section(title: str, rows: list[Row], plain: list[Row], sources: Sources) -> dict:
+    """What the template shows of one table."""
+    return {
+        "title": title,
+        "choices": {name: _choice(rows[0], name) for name in FILTERS},
+        "rows": [
+            {"label": row["label"], "noise": all(is_noise(row, m) for m in METRICS)} for row in rows
+        ],
+        "tables": [("Accuracy", _table(rows, ACCURACY)), ("Cost", _table(rows, COSTS))],
+        "gains": [_gains(rows, metric) for metric in METRICS],
+        "scatters": _scatters(rows, plain),
+        "curves": plots.curve_plot(training_curves(rows, sources.log_path), rows),
+        "pictures": sources.pictures.get(title, ()),
+        "commands": [repeat(row, sources.records) for row in rows],
+        "environments": environments(rows, sources.records),
+    }
+
+
+def _table(rows: list[Row], titles: Sequence[str]) -> dict:
+    columns = [COLUMNS[title] for title in titles]
+    return {
+        "head": [(title, COLUMNS[title].about) for title in titles],
+        "body": [[(c.show(row), _sort_value(row, c)) for c in columns] for row in rows],
+    }
+
+
+def _sort_value(row: Row, column: Column) -> Any:
+    """What a cell is sorted by: text, a number, or nothing, which comes last."""
+    value = len(row["seeds"]) if column.key == "seed_count" else row.get(column.key)
+    return value if isinstance(value, str) else _rounded(value)
+
+
+def _rounded(value: float | None) -> str:
+    return f"{value:.6g}" if known(value) else ""
+
+
+def _gains(rows: list[Row], metric: str) -> dict:
+    """Gains on average and by class, with their intervals."""
+    keys = plots.gain_keys(rows, metric)
+    scale = plots.gain_scale(rows, keys.values())
+    body = [
+        [
+            (plots.whisker(r, k, scale), number(r.get(k), "+.1f"), _rounded(r.get(k)))
+            for k in keys.values()
+        ]
+        for r in rows
+    ]
+    return {"metric": metric, "head": list(keys), "axis": plots.whisker_axis(scale), "body": body}
+
+
+def _scatters(rows: list[Row], plain: list[Row]) -> list[tuple[str, Any]]:
+    """Plots of accuracy against cost, each with the metric it is of.
+
+    `plain` are the rows of `none` at every ratio.
+    """
+    elsewhere = [row for row in plain if row["ratio"] != rows[0]["ratio"]]
+    return [(m, scatter(rows, elsewhere, m, c)) for c in (LATENCY, PARAMETERS) for m in METRICS]
