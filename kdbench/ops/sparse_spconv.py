@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from kdbench.ops import sparse_torch
-from kdbench.ops.macs import count_macs, counting
+from kdbench.ops.macs import counting, declared_macs
 from kdbench.ops.sparse_rules import Size, site_keys
 from kdbench.ops.sparse_tensor import SparseTensor
 
@@ -30,35 +30,30 @@ def submanifold(x: SparseTensor, weight: Tensor) -> SparseTensor:
     """`SubMConv3d` with this weight."""
     if len(x.features) == 0:  # spconv refuses
         return sparse_torch.submanifold(x, weight)
-    if counting():
-        _count(sparse_torch.known_submanifold_rules(x), weight)
-    return x.with_features(_run(_layer("SubMConv3d", weight.shape, 1, 1), x, weight).features)
+    pairs = sparse_torch.known_submanifold_rules(x).pairs if counting() else 0
+    layer = _layer("SubMConv3d", weight.shape, 1, 1)
+    return x.with_features(_run(layer, x, weight, pairs).features)
 
 
 def strided(x: SparseTensor, weight: Tensor, *sizes: Size) -> SparseTensor:
     """`SparseConv3d` with this kernel, stride and padding."""
     if len(x.features) == 0:
         return sparse_torch.strided(x, weight, *sizes)
-    if counting():
-        _count(sparse_torch.known_strided_rules(x, *sizes)[0], weight)
-    out = _run(_layer("SparseConv3d", weight.shape, *sizes[1:]), x, weight)
+    pairs = sparse_torch.known_strided_rules(x, *sizes)[0].pairs if counting() else 0
+    out = _run(_layer("SparseConv3d", weight.shape, *sizes[1:]), x, weight, pairs)
     sites, shape = out.indices.long(), tuple(out.spatial_shape)
     order = torch.argsort(site_keys(sites, shape))
     return SparseTensor(out.features[order], sites[order], shape, x.frames)
 
 
-def _count(rules, weight: Tensor) -> None:
-    count_macs(rules.pairs * len(weight) * weight.shape[4])
-
-
-def _run(layer, x: SparseTensor, weight: Tensor):
+def _run(layer, x: SparseTensor, weight: Tensor, pairs: int):
     """spconv's output; what it finds out about the cells is kept for the next layer."""
     from spconv.pytorch import SparseConvTensor
 
-    sites = x.coordinates.int().contiguous()
-    tensor = SparseConvTensor(x.features, sites, list(x.shape), x.frames)
+    tensor = SparseConvTensor(x.features, x.coordinates.int(), list(x.shape), x.frames)
     tensor.indice_dict = x.known.setdefault("spconv", {})
-    out = functional_call(layer, {"weight": weight}, (tensor,))
+    with declared_macs(pairs * len(weight) * weight.shape[4]):
+        out = functional_call(layer, {"weight": weight}, (tensor,))
     x.known["spconv"] = out.indice_dict
     return out
 
@@ -69,6 +64,7 @@ def _layer(kind: str, weight_shape: torch.Size, stride, padding):
     import spconv.pytorch
 
     outputs, *kernel, inputs = weight_shape
-    return getattr(spconv.pytorch, kind)(
-        inputs, outputs, kernel, stride, padding, bias=False, indice_key=f"{kind} {kernel} {stride}"
-    )
+    # Only of submanifold layers does spconv take what another one found out.
+    key = kind if kind == "SubMConv3d" else None
+    layer = getattr(spconv.pytorch, kind)
+    return layer(inputs, outputs, kernel, stride, padding, bias=False, indice_key=key)
