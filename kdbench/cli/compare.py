@@ -12,7 +12,7 @@ from kdbench.errors import KdbenchError, UsageError
 from kdbench.files import write_text
 from kdbench.leaderboard.changes import Limits
 from kdbench.leaderboard.compare import compare as compare_records
-from kdbench.leaderboard.comparison_text import all_notes, markdown, rich_tables, summary
+from kdbench.leaderboard.comparison_text import all_notes, hidden, markdown, rich_tables, summary
 
 
 class Percentage(click.ParamType):
@@ -70,6 +70,7 @@ def _show(comparison) -> None:
     screen = Console(highlight=False)
     for table in rich_tables(comparison):
         screen.print(table)
+    for line in (*hidden(comparison), summary(comparison)):
+        screen.print(line, soft_wrap=True, markup=False)
     for note in all_notes(comparison):
         console.print(f"note: {note}", soft_wrap=True, markup=False)
-    screen.print(summary(comparison), soft_wrap=True, markup=False)

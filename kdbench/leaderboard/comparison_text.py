@@ -1,6 +1,6 @@
 """A comparison as text: for the terminal, and as a comment on a pull request."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
@@ -11,7 +11,7 @@ from kdbench.leaderboard.compare import Cell, Comparison
 MARKS = {REGRESSION: "❌ ", IMPROVEMENT: "✅ "}
 STYLES = {REGRESSION: "red", IMPROVEMENT: "green"}
 COLUMNS = ("figure", "BASE", "NEW", "change", "95 % interval", "verdict")
-MOST_CELLS = 20  # that a comment shows: it may hold 65,536 characters
+MOST_CELLS = 20  # that are shown: a comment may hold 65,536 characters
 TITLES = {"latency_p50_ms": "latency p50, ms", "parameters": "parameters", "macs": "MACs"}
 
 
@@ -62,19 +62,26 @@ def _row(change: Change) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def _telling(cells: Iterable[Cell]) -> list[Cell]:
-    """The cells in which anything but the latency changed, or which have a regression."""
-    timed = "latency_p50_ms"
-    return [
-        cell for cell in cells
-        if any(c.verdict != SAME and c.figure != timed for c in cell.changes) or cell.regressions
-    ]  # fmt: skip
-
-
 def shown(comparison: Comparison) -> Sequence[Cell]:
-    """The cells worth a table: those that changed; a single one always."""
+    """The cells worth a table: those that changed, the worst first; a single one always."""
     cells = comparison.cells
-    return cells if len(cells) == 1 else _telling(cells)
+    return cells if len(cells) == 1 else list(filter(_telling, cells))[:MOST_CELLS]
+
+
+def _telling(cell: Cell) -> bool:
+    """Whether anything but the latency changed, which always does, or anything became worse."""
+    untimed = (change for change in cell.changes if change.figure != "latency_p50_ms")
+    return bool(cell.regressions) or any(change.verdict != SAME for change in untimed)
+
+
+def hidden(comparison: Comparison) -> list[str]:
+    """What is to be said of the cells that are not shown; empty when there are none."""
+    total = len(comparison.cells)
+    if total == len(shown(comparison)):
+        return []
+    unchanged = total - sum(map(_telling, comparison.cells))
+    others = _count(total - len(shown(comparison)), "cell")
+    return [f"Not shown: {others}, {unchanged:,} of them without a change in AP or cost."]
 
 
 def _heading(cell: Cell) -> str:
@@ -98,7 +105,7 @@ def _scope(labels: list[str], total: int) -> str:
 
 
 def rich_tables(comparison: Comparison) -> list[Table]:
-    """A table for each cell that changed."""
+    """A table for each cell of `shown`."""
     tables = []
     for cell in shown(comparison):
         table = Table(
@@ -116,13 +123,11 @@ def rich_tables(comparison: Comparison) -> list[Table]:
 
 def markdown(comparison: Comparison) -> str:
     """A comment for a pull request: the outcome, tables, and notes to unfold."""
-    cells, limits = shown(comparison), comparison.limits
+    limits = comparison.limits
     lines = [f"**{summary(comparison)}**", ""]
-    for cell in cells[:MOST_CELLS]:
+    for cell in shown(comparison):
         lines += [_heading(cell), "", *_markdown_table(cell), ""]
-    if hidden := len(comparison.cells) - min(len(cells), MOST_CELLS):
-        unchanged = len(comparison.cells) - len(cells)
-        lines += [f"Not shown: {_count(hidden, 'cell')}, {unchanged:,} of them unchanged.", ""]
+    lines += [*hidden(comparison), ""]
     rule = (
         f"A regression is a drop of AP by more than {limits.max_drop:g} points outside its noise, "
         f"a p50 more than {limits.max_slowdown:.0%} slower in a rank test too, or more parameters "
