@@ -94,10 +94,11 @@ class CenterPoint(Detector):
             raise UsageError(unknown("form of centerpoint", form, FORMS))
         self.filter = (score_threshold, nms_threshold, nms_before, nms_after)
         f = FORMS[form]
-        sizes = (pillar_size, pillar_size) if form == "pillar" else tuple(voxel_size)
-        self.encoder = self._encoder(
-            f, Grid(tuple(point_range) or f.point_range, sizes), bn_momentum
-        )
+        point_range = tuple(point_range) or f.point_range
+        if form == "pillar":
+            self.encoder = self._pillars(f, point_range, pillar_size, bn_momentum)
+        else:
+            self.encoder = self._voxels(f, point_range, tuple(voxel_size), bn_momentum)
         widths, neck_widths = ([self.width(w) for w in x] for x in (f.widths, f.neck_widths))
         self.backbone = BevBackbone(self.encoder.channels, widths, f.depths, f.strides, bn_momentum)
         self.neck = UpsamplingNeck(widths, neck_widths, f.neck_factors, bn_momentum)
@@ -110,13 +111,14 @@ class CenterPoint(Detector):
         for part in (self.backbone, self.neck, self.head):
             part.to(memory_format=torch.channels_last)
 
-    def _encoder(self, form: Form, grid: Grid, momentum: float) -> PillarMap | VoxelMap:
-        """What makes a map of a cloud: by pillars in a grid without z, else by voxels."""
-        factor = math.prod(form.strides)
-        if len(grid.cell) == 2:
-            check_grid(self.name, grid, factor)
-            return PillarMap(grid, self.width(PILLAR_WIDTH), momentum)
-        check_voxels(self.name, grid, STRIDE * factor)
+    def _pillars(self, form: Form, point_range, size: float, momentum: float) -> PillarMap:
+        grid = Grid(point_range, (size, size))
+        check_grid(self.name, grid, math.prod(form.strides))
+        return PillarMap(grid, self.width(PILLAR_WIDTH), momentum)
+
+    def _voxels(self, form: Form, point_range, size, momentum: float) -> VoxelMap:
+        grid = Grid(point_range, size)
+        check_voxels(self.name, grid, STRIDE * math.prod(form.strides))
         widths = [self.width(w) for w in SPARSE_WIDTHS]
         return VoxelMap(grid, widths, self.width(SPARSE_OUT), momentum)
 

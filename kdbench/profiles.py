@@ -47,6 +47,7 @@ PROFILES: dict[str, dict[str, Any]] = {
             "centerpoint": {
                 "point_range": [0.0, -10.24, -3.0, 20.48, 10.24, 1.0],
                 "pillar_size": 0.64,
+                "voxel_size": [0.16, 0.16, 0.1],
                 **_SHORT_TRAINING,
             },
             "pointrcnn": {
@@ -69,7 +70,7 @@ PROFILES: dict[str, dict[str, Any]] = {
                 "voxel_size": _COARSE_VOXELS,
                 **_SHORT_TRAINING,
             },
-            "centerpoint": {**_NEAR, **_SHORT_TRAINING},
+            "centerpoint": {**_NEAR, "voxel_size": _COARSE_VOXELS, **_SHORT_TRAINING},
             "pointrcnn": {"point_range": _NEAR["point_range"], **_FEW_POINTS, **_SHORT_TRAINING},
         },
         "methods": _SMALL_GRAPHS,
