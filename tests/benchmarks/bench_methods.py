@@ -1,7 +1,8 @@
 """What a training step of each method costs, beside that of the student alone.
 
-Steps of the method and of `none` take turns in one run, on batches of the `quick` profile, with
-the teacher that `make demo` leaves in the cache. Prints the medians and their ratio.
+Steps of the method, of `none` and the teacher's forward pass take turns in one run, on batches of
+the `quick` profile, with the teacher that `make demo` leaves in the cache. Prints the medians, the
+ratio of the method's to that of `none`, and what the method itself adds to student and teacher.
 """
 
 from dataclasses import replace
@@ -51,14 +52,28 @@ class Stepper:
         self.seconds.append(perf_counter() - started)
 
 
+class Forward:
+    """The teacher's forward pass, timed."""
+
+    def __init__(self, teacher):
+        self.teacher, self.seconds = teacher, []
+
+    @torch.no_grad()
+    def step(self, batch) -> None:
+        inputs = self.teacher.prepare(batch)
+        started = perf_counter()
+        self.teacher(inputs)
+        self.seconds.append(perf_counter() - started)
+
+
 @pytest.mark.parametrize("name", [n for n in methods.names() if n not in FREE])
 def test_a_training_step(benchmark, dataset, name):
     spec = identified(name, dataset)
     try:
-        store.load_trained(teacher_run(spec) or spec.teacher())
+        teacher = store.load_trained(teacher_run(spec) or spec.teacher()).eval()
     except DataError:
         pytest.skip("no trained teacher in the cache; run `make demo` first")
-    sides = [Stepper(s, dataset) for s in (spec, identified("none", dataset))]
+    sides = [Stepper(s, dataset) for s in (spec, identified("none", dataset))] + [Forward(teacher)]
     batches = list(islice(sides[0].training.batches(0), WARMUP + STEPS))
 
     def turns():
@@ -67,6 +82,10 @@ def test_a_training_step(benchmark, dataset, name):
                 side.step(batch)
 
     benchmark.pedantic(turns, rounds=1)
-    taught, plain = (median(side.seconds[WARMUP:]) for side in sides)
-    benchmark.extra_info["ratio"] = taught / plain
-    print(f"\n{name}: {taught:.3f} s a step, none {plain:.3f} s, {taught / plain:.2f} x ({STEPS})")
+    taught, plain, forward = (median(side.seconds[WARMUP:]) for side in sides)
+    ratio, added = taught / plain, taught / (plain + forward) - 1
+    benchmark.extra_info |= {"ratio": ratio, "added": added}
+    print(
+        f"\n{name}: {taught:.3f} s a step, none {plain:.3f} s ({ratio:.2f} x), teacher's forward "
+        f"{forward:.3f} s ({added:+.0%}); medians of {STEPS}"
+    )
