@@ -40,7 +40,10 @@ class Percentage(click.ParamType):
     "--max-slowdown", type=Percentage(), default="10%", show_default=True, metavar="PERCENT",
     help="Growth of the latency's p50 that is tolerated.",
 )  # fmt: skip
-@click.option("--markdown", "page", metavar="FILE", help="Also write a pull-request comment; `-`: stdout.")
+@click.option(
+    "--markdown", "page", metavar="FILE",
+    help="Also write a comment for a pull request; `-` is standard output.",
+)  # fmt: skip
 @json_option
 def compare(base: Path, new: Path, max_drop, max_slowdown, page, json_file) -> None:
     """Fail when NEW is worse than BASE; both are record files or results folders.
