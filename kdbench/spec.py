@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,7 @@ class RunSpec:
     seed: int = 0
     device: str = "cpu"  # cpu or cuda: they do not give the same bits
 
-    @property
+    @cached_property
     def hash(self) -> str:
         """Ten hexadecimal digits that identify the run."""
         text = json.dumps(self.to_dict(), sort_keys=True)
