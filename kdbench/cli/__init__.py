@@ -18,6 +18,7 @@ COMMANDS = {
     "sweep": ("kdbench.cli.sweep:sweep", "Run many cells; go on after a crash."),
     "tune": ("kdbench.cli.tune:tune", "Find the factor on a method's losses."),
     "report": ("kdbench.cli.report:report", "Print and write the leaderboard."),
+    "show": ("kdbench.cli.show:show", "Draw what a run detects in single frames."),
     "power": ("kdbench.cli.power:power", "Seeds and frames needed to see a gain."),
     "compare": ("kdbench.cli.compare:compare", "Fail when results became worse."),
     "rescore": ("kdbench.cli.rescore:rescore", "Compute metrics anew from kept detections."),

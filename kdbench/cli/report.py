@@ -5,33 +5,98 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from kdbench.applicability import detectors_for, taps_by_detector
+from kdbench.cli.options import plugin_option
 from kdbench.cli.output import console, json_option, write_json
 from kdbench.errors import KdbenchError
-from kdbench.leaderboard.rows import leaderboard
-from kdbench.leaderboard.tables import EXPLANATION, rich_tables, write_tables
-from kdbench.records import read_records
+from kdbench.leaderboard.columns import EXPLANATION, known
+from kdbench.leaderboard.latex import write_latex
+from kdbench.leaderboard.page import Picture, Sources, write_page
+from kdbench.leaderboard.rows import Row, leaderboard
+from kdbench.leaderboard.tables import rich_tables, sections, write_tables
+from kdbench.records import Record, read_records
+from kdbench.registry import methods
+from kdbench.spec import RunSpec
+from kdbench.training.store import run_folder
+from kdbench.viewing.embedded import small_pictures
+
+MOST_PICTURED = 3  # tables of a page that get pictures
 
 
 @click.command()
 @click.option("--results", default="results", show_default=True, help="Folder of records.")
-@click.option("--out", help="Folder for leaderboard.md and leaderboard.csv [the results folder].")
+@click.option("--out", help="Folder for what is written [the results folder].")
+@click.option("--data-root", help="Folder of the data set, for pictures in the page.")
+@click.option("--pictures/--no-pictures", default=True, show_default=True,
+              help="Frames from above, where detections and data are at hand.")  # fmt: skip
+@plugin_option
 @json_option
-def report(results: str, out: str | None, json_file: str | None) -> None:
-    """Print the leaderboard and write it as Markdown and CSV."""
-    problems: list[str] = []
-    records = read_records(Path(results), problems)
-    for problem in problems:
-        console.print(f"left out: {problem}", soft_wrap=True)
-    if problems:
-        console.print(f"{len(problems)} files of {results} were left out")
-    if not records:
-        raise KdbenchError(f"{results}: no records in it; `kdbench run` makes them")
+def report(results, out, data_root, pictures, json_file) -> None:
+    """Print the leaderboard and write it as a web page, Markdown, CSV and LaTeX."""
+    records = _read(results)
     rows = leaderboard(records)
     if json_file != "-":
         screen = Console()
         for table in rich_tables(rows):
             screen.print(table)
-        screen.print(EXPLANATION, style="dim")
-    for path in write_tables(rows, Path(out or results)):
-        console.print(f"wrote {path}", soft_wrap=True)
+        screen.print(EXPLANATION, style="dim", markup=False)
+    by_hash = {record["hash"]: record for record in records}
+    sources = Sources(
+        records=by_hash,
+        applicable=_applicable(),
+        pictures=_pictures(rows, by_hash, data_root) if pictures else {},
+        log_path=lambda run: run_folder(RunSpec.from_dict(by_hash[run]["spec"])) / "log.jsonl",
+    )
+    folder = Path(out or results)
+    paths = [*write_tables(rows, folder), write_latex(rows, folder)]
+    for path in (*paths, write_page(rows, sources, folder)):
+        console.print(f"wrote {path}", soft_wrap=True, markup=False)
     write_json(rows, json_file)
+
+
+def _read(results: str) -> list[Record]:
+    """The records of a folder; names those that are left out."""
+    problems: list[str] = []
+    records = read_records(Path(results), problems)
+    for problem in problems:
+        console.print(f"left out: {problem}", soft_wrap=True, markup=False)
+    if problems:
+        console.print(f"{len(problems)} files of {results} were left out", markup=False)
+    if not records:
+        raise KdbenchError(f"{results}: no records in it; `kdbench run` makes them")
+    return records
+
+
+def _applicable() -> dict[str, list[str]]:
+    """Method -> detectors that can take it; without plugins that fail to load."""
+    found = {}
+    try:
+        taps = taps_by_detector()
+        for name in methods.names():
+            found[name] = detectors_for(name, taps)
+    except KdbenchError as error:
+        console.print(f"no word on what is applicable: {error}", soft_wrap=True, markup=False)
+    return found
+
+
+def _pictures(rows: list[Row], records: dict[str, Record], data_root) -> dict[str, list[Picture]]:
+    """Pictures of the best method of the first tables that have any."""
+    found: dict[str, list[Picture]] = {}
+    for title, group in sections(rows):
+        students = [r for r in group if r["method"] not in ("none", "teacher")]
+        best = max((r for r in students if known(r["bev_map"])), key=_accuracy, default=None)
+        if best is None or len(found) == MOST_PICTURED:
+            continue
+        spec = RunSpec.from_dict(records[best["hashes"][0]]["spec"])
+        try:
+            made = small_pictures(spec, data_root)
+        except KdbenchError as error:
+            console.print(f"no pictures of {spec.label}: {error}", soft_wrap=True, markup=False)
+            continue
+        if made:
+            found[title] = [Picture(caption, png) for caption, png in made]
+    return found
+
+
+def _accuracy(row: Row) -> float:
+    return row["bev_map"]

@@ -1,0 +1,1 @@
+"""Pictures of single frames: points, ground truth and detections."""
