@@ -10,8 +10,7 @@ import torch
 
 from kdbench.method import Method, Paper
 from kdbench.ops.adapters import Adapter, set_identity
-from kdbench.ops.anchors import anchor_boxes
-from kdbench.ops.bev_iou import anchors_near
+from kdbench.ops.anchors import near_objects
 
 
 class FineGrainedImitation(Method):
@@ -27,6 +26,7 @@ class FineGrainedImitation(Method):
         "overlap is the IoU seen from above of footprints turned to the nearest right angle, by "
         "which anchors are matched as well",
         "anchors of all classes count for every box: the paper's anchors have no class",
+        "a head without anchors: the box itself, moved to the cell, takes the anchor's place",
         "the adapter is a 1x1 convolution, not 3x3: all methods here adapt alike",
     )
 
@@ -47,5 +47,4 @@ class FineGrainedImitation(Method):
     @torch.no_grad()
     def _near_objects(self, codes, boxes):
         """The mask m, (B, H, W) bool."""
-        anchors = anchor_boxes(codes, self.teacher_specs["head.box"])
-        return anchors_near(anchors, boxes, self.psi).any(-1)
+        return near_objects(codes, self.teacher_specs["head.box"], boxes, self.psi).any(-1)

@@ -2,7 +2,7 @@
 
     region loss = mean over its anchors of  sum_i ( code_S,i - code_T,i )^2 / (2 sigma^2)
 
-This is KL( N(code_T, sigma^2) || N(code_S, sigma^2) ) of the 7 box codes: a continuous head gives
+This is KL( N(code_T, sigma^2) || N(code_S, sigma^2) ) of the box codes: a continuous head gives
 no distribution of its own, so each code is taken as the mean of one of fixed width.
 
     main      anchors where the teacher's best score reaches `score`
@@ -14,8 +14,7 @@ no distribution of its own, so each code is taken as the mean of one of fixed wi
 import torch
 
 from kdbench.method import Method, Paper
-from kdbench.ops.anchors import anchor_boxes
-from kdbench.ops.bev_iou import anchors_near
+from kdbench.ops.anchors import near_objects
 from kdbench.ops.heads import binary_kl, code_difference
 
 
@@ -41,6 +40,7 @@ class LocalisationDistillation(Method):
         "every detector assigns by its own rules",
         "valuable anchors by IoU seen from above, relative to a box's best anchor, in place of "
         "DIoU relative to the matching threshold, which differs from class to class",
+        "a head without anchors: the box itself, moved to the cell, takes the anchor's place",
         "headings by the sine of their difference, as detection losses have them",
     )
 
@@ -70,8 +70,8 @@ class LocalisationDistillation(Method):
     def _regions(self, teacher, boxes):
         """Main and valuable anchors, (B, H, W, A) bool each; no anchor is in both."""
         main = teacher["head.cls"].sigmoid().amax(-1) >= self.score
-        anchors = anchor_boxes(teacher["head.box"], self.teacher_specs["head.box"])
-        return main, anchors_near(anchors, boxes, self.gamma) & ~main
+        codes, spec = teacher["head.box"], self.teacher_specs["head.box"]
+        return main, near_objects(codes, spec, boxes, self.gamma) & ~main
 
 
 def _mean(x, region):

@@ -16,7 +16,7 @@ import torch
 from torch.nn import functional as F
 
 from kdbench.method import Method, Paper
-from kdbench.ops.anchors import anchor_boxes, positive_anchors
+from kdbench.ops.anchors import on_objects
 from kdbench.ops.heads import code_difference
 from kdbench.ops.regions import cell_centres
 
@@ -42,6 +42,8 @@ class SparseKD(Method):
         "this is its authors' advice for anchor heads, with the weights 15 and 0.2",
         "an anchor is positive from one IoU for all classes, as a head's taps do not tell the "
         "classes of its anchors; their sizes keep classes apart",
+        "a head without anchors: the box itself, moved to the cell, takes the anchor's place; for "
+        "such heads `gaussian` is the paper's mask",
         "the heading's code by the sine of its difference: heads are trained up to half a turn",
         "gaussian: the spread follows the box, at least one cell; a radius counted in cells of "
         "the heatmap would change with the resolution of the map",
@@ -72,8 +74,8 @@ class SparseKD(Method):
         """Weights (B, H, W, A) of the anchors."""
         score, spec = teacher["head.cls"].sigmoid().amax(-1), self.teacher_specs["head.box"]
         if self.variant == "positive":
-            anchors = anchor_boxes(teacher["head.box"], spec)
-            return positive_anchors(anchors, batch.boxes, self.iou).to(score.dtype)
+            on = on_objects(teacher["head.box"], spec, batch.boxes, self.iou)
+            return on.to(score.dtype)
         if self.variant == "confidence":
             return (score > self.score).to(score.dtype)
         if self.variant == "rank":

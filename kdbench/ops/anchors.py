@@ -1,11 +1,58 @@
-"""Anchors and proposals as a method sees them: from the taps of a head alone."""
+"""Anchors and proposals as a method sees them: from the taps of a head alone.
+
+The code of a box with 7 numbers is its offset to an anchor. A head with more regresses the box
+itself, at the cell of its centre: it has no anchors, and one place a cell.
+"""
 
 import torch
 from torch import Tensor
 
+from kdbench.geometry.boxes import BOX_COLUMNS
 from kdbench.geometry.nms import rotated_nms
-from kdbench.ops.bev_iou import aligned_bev_iou
+from kdbench.ops.bev_iou import aligned_bev_iou, anchors_near
+from kdbench.ops.regions import cell_centres
 from kdbench.taps import TapSpec
+
+
+def near_objects(codes: Tensor, spec: TapSpec, boxes: list[Tensor], fraction: float) -> Tensor:
+    """Which places of a box tap `codes` (B, H, W, A, n) are near a box of a frame (m, 7).
+
+    Returns (B, H, W, A) bool: where an anchor has an IoU above `fraction` of the largest that
+    the box has with any. Without anchors, the IoU is that of `moved_iou`.
+    """
+    if has_anchors(spec):
+        return anchors_near(anchor_boxes(codes, spec), boxes, fraction)
+    ious = (moved_iou(b, spec, *codes.shape[1:3]) for b in boxes)
+    return torch.stack([(iou > fraction * iou.amax((0, 1))).any(-1) for iou in ious])[..., None]
+
+
+def on_objects(codes: Tensor, spec: TapSpec, boxes: list[Tensor], least: float) -> Tensor:
+    """Which places of a box tap stand on a box, as `near_objects`.
+
+    Those with an IoU of `least` or more, and the best of each box.
+    """
+    if has_anchors(spec):
+        return positive_anchors(anchor_boxes(codes, spec), boxes, least)
+    ious = (moved_iou(b, spec, *codes.shape[1:3]).flatten(0, 1) for b in boxes)
+    return torch.stack([_positive(iou, least) for iou in ious]).view(codes.shape[:4])
+
+
+def has_anchors(spec: TapSpec) -> bool:
+    """Whether the codes of a box tap are offsets to anchors."""
+    return spec.channels == BOX_COLUMNS
+
+
+def moved_iou(boxes: Tensor, spec: TapSpec, height: int, width: int) -> Tensor:
+    """BEV IoU (height, width, m) of each box (m, 7) with itself, moved to the centre of a cell.
+
+    What an anchor's IoU is to a head with anchors: how far off a box may be said at that cell.
+    """
+    offset = cell_centres(spec, height, width, boxes.device)[:, :, None] - boxes[:, :2]
+    cos, sin = boxes[:, 6].cos(), boxes[:, 6].sin()
+    along = (offset[..., 0] * cos + offset[..., 1] * sin).abs()
+    across = (offset[..., 1] * cos - offset[..., 0] * sin).abs()
+    shared = (boxes[:, 3] - along).clamp(min=0) * (boxes[:, 4] - across).clamp(min=0)
+    return shared / (2 * boxes[:, 3] * boxes[:, 4] - shared).clamp(min=1e-9)
 
 
 def anchor_boxes(codes: Tensor, spec: TapSpec) -> Tensor:
@@ -19,11 +66,12 @@ def positive_anchors(anchors: Tensor, boxes: list[Tensor], least: float) -> Tens
     Those with an aligned BEV IoU of `least` or more, and the best anchors of each box.
     """
     flat = anchors.flatten(0, 2)
-    return torch.stack([_positive(flat, b, least) for b in boxes]).unflatten(1, anchors.shape[:3])
+    ious = (aligned_bev_iou(flat, b.to(flat.dtype)) for b in boxes)
+    return torch.stack([_positive(iou, least) for iou in ious]).unflatten(1, anchors.shape[:3])
 
 
-def _positive(anchors: Tensor, boxes: Tensor, least: float) -> Tensor:
-    iou = aligned_bev_iou(anchors, boxes.to(anchors.dtype))
+def _positive(iou: Tensor, least: float) -> Tensor:
+    """Which rows of a table (n, m) reach `least`, or are the best of a column."""
     best = (iou == iou.amax(dim=0)) & (iou > 0)
     return ((iou >= least) | best).any(dim=1)
 

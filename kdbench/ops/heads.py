@@ -4,6 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from kdbench.geometry.boxes import BOX_COLUMNS
+
 
 def binary_kl(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
     """T^2 KL( sigmoid(teacher / T) || sigmoid(student / T) ) of each logit, same shape.
@@ -18,10 +20,13 @@ def binary_kl(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Ten
 
 
 def code_difference(student: Tensor, teacher: Tensor) -> Tensor:
-    """Difference of encoded boxes (..., 7); of the last entry, the heading, the sine of it.
+    """Difference of encoded boxes (..., n); of 7 entries the last, the heading, by its sine.
 
     A head that learns the sine of its heading's error is free to be half a turn off, which its
     direction classifier puts right; so half a turn between teacher and student is no difference.
+    Longer codes hold sine and cosine of the heading, and no angle.
     """
     difference = student - teacher
+    if difference.shape[-1] > BOX_COLUMNS:
+        return difference
     return torch.cat([difference[..., :6], difference[..., 6:].sin()], dim=-1)

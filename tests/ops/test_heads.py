@@ -40,3 +40,8 @@ def test_half_a_turn_is_no_difference():
     b = a.clone()
     b[..., 6] += math.pi
     assert code_difference(a, b).abs().max() < 1e-12
+
+
+def test_codes_with_sine_and_cosine_differ_by_their_entries():
+    a, b = torch.arange(8.0), torch.linspace(3, -1, 8)
+    assert torch.equal(code_difference(a, b), a - b)
