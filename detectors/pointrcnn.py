@@ -27,13 +27,14 @@ from kdbench.dataset import Batch
 from kdbench.detector import Detections, Detector
 from kdbench.detectors.layers import point_head, rcnn_head, roi_sampling
 from kdbench.detectors.layers.bin_coder import BinCoder
+from kdbench.detectors.layers.nms_by_class import nms_by_class
 from kdbench.detectors.layers.point_input import fixed_clouds, generator
 from kdbench.detectors.layers.point_pyramid import PointPyramid, build_pyramid
 from kdbench.detectors.layers.pointnet2 import BALLS, SHARE, PointNet2
+from kdbench.detectors.layers.rcnn_head import Refinement, RefinementHead
 from kdbench.detectors.layers.residual_coder import ResidualCoder
 from kdbench.detectors.layers.roi_sampling import Rois
 from kdbench.errors import UsageError
-from kdbench.geometry.nms import rotated_nms
 from kdbench.ops.roi_points import boxes_to_canonical, from_canonical
 from kdbench.taps import Kind, Rows, Taps, TapSpec
 
@@ -55,17 +56,6 @@ class PointInputs:
     seeds: list[int]  # of what is drawn at random, a frame each
     boxes: list[Tensor]  # objects, a frame each: (m, 7); proposals are sampled by them
     labels: list[Tensor]
-
-
-@dataclass(frozen=True)
-class Refinement:
-    """What the second stage makes of its proposals."""
-
-    rois: Rois
-    cls: Tensor  # (r,) logits
-    codes: Tensor  # (r, channels) of the second stage's coder
-    filled: Tensor  # (r,) bool: whether a proposal has points
-    frames: Tensor  # (B,) bool: whether a frame has points
 
 
 class PointRCNN(Detector):
@@ -110,7 +100,7 @@ class PointRCNN(Detector):
         channels = self.backbone.channels
         hidden = [self.width(w) for w in point_head.HIDDEN]
         self.head = point_head.PointHead(channels, hidden, classes, point_coder, bn_momentum)
-        self.rcnn = rcnn_head.RefinementHead(channels, self.width, roi_coder, bn_momentum)
+        self.rcnn = RefinementHead(channels, self.width, roi_coder, bn_momentum)
         kind = {"bins": Kind.BINS, "residuals": Kind.CODES}[coder]
         self.taps = {
             "points": TapSpec(Kind.POINTS, channels),
@@ -189,23 +179,17 @@ class PointRCNN(Detector):
     @torch.no_grad()
     def predict(self, taps: Taps) -> list[Detections]:
         refined: Refinement = taps["_refinement"]
-        sizes = self.head.sizes[refined.rois.labels]
-        local = self.rcnn.coder.decode(refined.codes.float(), sizes)
+        labels = refined.rois.labels
+        local = self.rcnn.coder.decode(refined.codes.float(), self.head.sizes[labels])
         boxes = from_canonical(local, refined.rois.boxes)
-        scores = refined.cls.float().sigmoid() * refined.filled  # without points: no object
-        frames = (refined.rois.frame == i for i in range(len(refined.frames)))
-        return [self._predict_frame(boxes[i], scores[i], refined.rois.labels[i]) for i in frames]
-
-    def _predict_frame(self, boxes: Tensor, scores: Tensor, labels: Tensor) -> Detections:
-        """Detections among boxes (r, 7), scores and classes (r,) of a frame: NMS of each class."""
+        scores = refined.cls.float().sigmoid().where(refined.filled, -1.0)
+        by_class = scores.new_full((len(scores), len(self.classes)), -1.0)
+        by_class.scatter_(1, labels.unsqueeze(1), scores.unsqueeze(1))
         least, threshold, limit = self.filter
-        found = []
-        for i in range(len(self.classes)):
-            mine = ((labels == i) & (scores >= least)).nonzero().squeeze(1)
-            found.append(mine[rotated_nms(boxes[mine], scores[mine], threshold, limit)])
-        kept = torch.cat(found)
-        best = kept[scores[kept].argsort(descending=True, stable=True)[:limit]]
-        return Detections(boxes[best], scores[best], labels[best])
+        frames = (refined.rois.frame == i for i in range(len(refined.frames)))
+        return [
+            nms_by_class(boxes[i], by_class[i], least, threshold, len(boxes), limit) for i in frames
+        ]
 
 
 def _point_rows(rows: Tensor, xyz: Tensor) -> Rows:

@@ -3,6 +3,8 @@
 Shi et al., sections 3.3 and 3.4; the layers are those of the authors' code.
 """
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -26,6 +28,17 @@ HIDDEN = (256, 256)
 MARGIN = 1.0  # metres around a proposal from which its points are taken
 FARTHEST = 70.0  # metres: the unit of distances from the sensor
 POSITIVE, NEGATIVE = 0.6, 0.45  # 3D IoU from which, and below which, a RoI is an object or none
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """What the second stage makes of its proposals."""
+
+    rois: Rois
+    cls: Tensor  # (r,) logits
+    codes: Tensor  # (r, channels) of the second stage's coder
+    filled: Tensor  # (r,) bool: whether a proposal has points
+    frames: Tensor  # (B,) bool: whether a frame has points
 
 
 def pool(

@@ -281,12 +281,13 @@ def test_in_evaluation_a_frame_does_not_depend_on_its_neighbours():
 
 @pytest.mark.parametrize("coder", CODERS)
 def test_learns_one_scene_by_heart(coder):
-    network = detector(16, coder=coder, bn_momentum=0.1, rois=16, roi_points=64)
+    more = {"rois": 16, "roi_points": 64, "proposals_train": 64, "proposals_test": 32}
+    network = detector(16, coder=coder, bn_momentum=0.1, **more)
     batch = tiny_scene(RANGE, frames=2, objects=3, seed=1)
     inputs = network.prepare(batch)
     optimizer = torch.optim.Adam(network.parameters(), lr=5e-3)
     totals = []
-    for _ in range(110):
+    for _ in range(100):
         loss = sum(network.loss(network(inputs), batch).values())
         optimizer.zero_grad()
         loss.backward()
