@@ -1,4 +1,4 @@
-"""Pillars against a plain dictionary of points."""
+"""Pillars and voxels against a plain dictionary of points."""
 
 from collections import defaultdict
 
@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from kdbench.ops.voxelise import Grid, pillarise
+from kdbench.ops.voxelise import Grid, pillarise, voxelise
 
 GRID = Grid((-1.0, -2.0, -1.0, 3.0, 2.0, 1.0), (0.5, 1.0))  # 8 cells along x, 4 along y
 FRAMES = 3
@@ -131,3 +131,61 @@ def test_the_input_is_left_as_it_was():
     before = points.clone()
     pillarise(points, GRID, 2)
     assert torch.equal(points, before)
+
+
+# Voxels
+
+
+VOXELS = Grid((-1.0, -2.0, -1.0, 3.0, 2.0, 1.0), (0.5, 1.0, 0.25))  # 8 along x, 4 y, 8 z
+
+
+def voxels_by_force(points, grid):
+    """(frame, z cell, y cell, x cell) -> the points there, in their order."""
+    sizes = (grid.width, grid.height, grid.depth)
+    low, high = np.float32(grid.point_range[:3]), np.float32(grid.point_range[3:])
+    voxels = defaultdict(list)
+    for point in points.numpy():
+        xyz = point[1:4]
+        if (xyz >= low).all() and (xyz < high).all():
+            x, y, z = (
+                min(int((xyz[i] - low[i]) / np.float32(grid.cell[i])), sizes[i] - 1)
+                for i in range(3)
+            )
+            voxels[int(point[0]), z, y, x].append(point[1:])
+    return dict(voxels)
+
+
+@settings(max_examples=150, deadline=None)
+@given(clouds())
+def test_voxels_hold_the_mean_of_their_points(points):
+    voxels = voxelise(points, VOXELS, FRAMES)
+    expected = voxels_by_force(points, VOXELS)
+    places = [tuple(place) for place in voxels.coordinates.tolist()]
+    assert places == sorted(expected)
+    assert voxels.counts.tolist() == [len(expected[place]) for place in places]
+    for place, feature in zip(places, voxels.features.numpy(), strict=True):
+        np.testing.assert_allclose(feature, np.mean(expected[place], axis=0), rtol=1e-5, atol=1e-6)
+    assert voxels.frames == FRAMES
+
+
+def test_the_published_grid_of_voxels():
+    grid = Grid((0.0, -40.0, -3.0, 70.4, 40.0, 1.0), (0.05, 0.05, 0.1))
+    assert (grid.width, grid.height, grid.depth) == (1408, 1600, 40)
+    voxels = voxelise(cloud([0, 70.39, 39.99, 0.99, 1], [0, 0.01, -39.99, -2.99, 0]), grid, 1)
+    assert voxels.coordinates.tolist() == [[0, 0, 0, 0], [0, 39, 1599, 1407]]
+
+
+def test_voxels_of_one_column_are_one_pillar():
+    points = cloud([0, 0.1, 0.1, -0.9, 1], [0, 0.2, 0.2, 0.9, 0], [0, 0.3, 0.1, 0.9, 1])
+    voxels, pillars = voxelise(points, VOXELS, 1), pillarise(points, VOXELS, 1)
+    assert voxels.coordinates.tolist() == [[0, 0, 2, 2], [0, 7, 2, 2]]
+    assert voxels.counts.tolist() == [1, 2]
+    assert pillars.coordinates.tolist() == [[0, 2, 2]]
+
+
+def test_no_points_give_no_voxels():
+    voxels = voxelise(torch.zeros(0, 5), VOXELS, FRAMES)
+    assert voxels.features.shape == (0, 4)
+    assert voxels.coordinates.shape == (0, 4)
+    assert len(voxels.counts) == 0
+    assert voxels.frames == FRAMES
