@@ -62,11 +62,18 @@ def _show(result: dict) -> None:
             ("parameters", _millions(result["parameters"]), f"{ratio['parameters']:.2f}"),
             ("MACs", _billions(result["macs"]), f"{ratio['macs']:.2f}"),
             *((f"  {stage}", _billions(macs), "") for stage, macs in stages.items()),
+            *_without_sparse(result),
             ("activations", _millions(result["activations"]), f"{ratio['activations']:.2f}"),
             ("file", f"{result['file_bytes'] / 1e6:.2f} MB", ""),
         ],
         f"MACs and activations of one frame, averaged over {result['input']}",
     )
+
+
+def _without_sparse(result: dict) -> list[tuple[str, str, str]]:
+    """MACs less those of sparse convolutions: what most papers state of such a detector."""
+    sparse = result["macs_sparse"]
+    return [("MACs, dense part", _billions(result["macs"] - sparse), "")] if sparse else []
 
 
 def _millions(count: int) -> str:

@@ -46,16 +46,18 @@ def network_size(detector: Detector, batches: Iterable[Batch]) -> dict:
     """What a detector costs, its forward pass averaged over the frames of `batches`.
 
     Returns `parameters` (trainable), `macs` of one frame and their split `macs_by_stage` (by the
-    detector's top-level modules; `other` is what runs outside of them), `activations` of one
-    frame, `file_bytes` and `frames`. Raises UsageError when there is no frame.
+    detector's top-level modules; `other` is what runs outside of them), `macs_sparse`, those of
+    them that depend on the frame: sparse convolutions, by their active pairs, `activations` of
+    one frame, `file_bytes` and `frames`. Raises UsageError when there is no frame.
     """
-    stages, activations, frames = {}, 0, 0
+    stages, sparse, activations, frames = {}, 0, 0, 0
     device = next(detector.parameters()).device
     with evaluating(detector), torch.no_grad():
         for batch in batches:
             inputs = detector.prepare(batch.to(device))
-            with _stage_macs(detector, stages), _activations(detector) as outputs:
+            with _stage_macs(detector, stages) as counter, _activations(detector) as outputs:
                 detector(inputs)
+            sparse += counter.declared
             activations += sum(outputs)
             frames += len(batch)
     if frames == 0:
@@ -65,6 +67,7 @@ def network_size(detector: Detector, batches: Iterable[Batch]) -> dict:
         "parameters": parameters(detector),
         "macs": sum(stages.values()),
         "macs_by_stage": stages,
+        "macs_sparse": round(sparse / frames),
         "activations": round(activations / frames),
         "file_bytes": file_bytes(detector),
         "frames": frames,
@@ -83,8 +86,8 @@ def file_bytes(module: nn.Module) -> int:
 
 
 @contextmanager
-def _stage_macs(detector: Detector, stages: dict[str, int]) -> Iterator[None]:
-    """Adds the MACs of what runs inside to `stages`, by top-level module."""
+def _stage_macs(detector: Detector, stages: dict[str, int]) -> Iterator[MacCounter]:
+    """Adds the MACs of what runs inside to `stages`, by top-level module; yields their counter."""
     start = {}
 
     def enter(name):
@@ -98,7 +101,7 @@ def _stage_macs(detector: Detector, stages: dict[str, int]) -> Iterator[None]:
         for name, child in detector.named_children():
             handles.append(child.register_forward_pre_hook(lambda *_, n=name: enter(n)))
             handles.append(child.register_forward_hook(lambda *_, n=name: leave(n)))
-        yield
+        yield counter
     other = counter.macs - (sum(stages.values()) - before)
     if other:
         stages["other"] = stages.get("other", 0) + other

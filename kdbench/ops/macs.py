@@ -24,6 +24,7 @@ class MacCounter:
     """
 
     def __init__(self):
+        self.declared = 0  # MACs of those counted that operators declared
         self._flops = FlopCounterMode(display=False)
         self._correction = 0  # declared MACs, less what PyTorch saw of the same work
 
@@ -52,6 +53,7 @@ def declared_macs(count: int) -> Iterator[None]:
     yield
     for counter, start in zip(_active, before, strict=True):
         counter._correction += start + int(count) - counter.macs
+        counter.declared += int(count)
 
 
 def count_macs(count: int) -> None:

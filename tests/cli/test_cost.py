@@ -8,7 +8,7 @@ from kdbench.cli import main
 
 KEYS = [
     "detector", "profile", "options", "input", "parameters", "macs", "macs_by_stage",
-    "activations", "file_bytes", "frames", "ratio",
+    "macs_sparse", "activations", "file_bytes", "frames", "ratio",
 ]  # fmt: skip
 
 
@@ -39,6 +39,18 @@ def test_table_and_file(capsys, tmp_path):
     for word in ("1.217 M", "backbone", "neck", "head", "4.00", "over 2 generated cloud(s)"):
         assert word in out
     assert json.loads(file.read_text())["frames"] == 2
+
+
+def test_the_dense_part_of_a_sparse_detector_is_stated_apart(capsys, tmp_path):
+    file = tmp_path / "cost.json"
+    assert run("--profile", "tiny", "--detector", "second", "--json", str(file)) == 0
+    found = json.loads(file.read_text())
+    assert 0 < found["macs_sparse"] == found["macs_by_stage"]["encoder"] < found["macs"]
+    dense = found["macs"] - found["macs_sparse"]
+    assert f"dense part │  {dense / 1e9:.3f} G" in capsys.readouterr().out
+    assert run("--profile", "tiny", "--ratio", "16", "--json", str(file)) == 0
+    assert json.loads(file.read_text())["macs_sparse"] == 0
+    assert "dense part" not in capsys.readouterr().out
 
 
 def test_without_a_profile_the_options_are_the_published_ones(capsys):

@@ -93,6 +93,7 @@ def test_declared_macs_stand_in_place_of_seen_ones():
             torch.ones(64, 64) @ torch.ones(64, 64)  # mostly padding, say
         torch.ones(2, 3) @ torch.ones(3, 4)
     assert counter.macs == 24 + 10 + 24
+    assert counter.declared == 10
 
 
 def test_a_counter_that_failed_counts_no_more():
