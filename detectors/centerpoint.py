@@ -4,8 +4,9 @@ Yin et al., "Center-based 3D Object Detection and Tracking", CVPR 2021. A map of
 of voxels (sparse 3D encoder 16, 32, 64, 64; out 128), a 2D backbone and an upsampling neck, and
 a head that looks for the centres of objects.
 
-Grids and widths are those of PointPillars and SECOND for KITTI, on which the authors build; they
-publish for nuScenes and Waymo, whose clouds are larger.
+Widths are the published ones, those of PointPillars and SECOND. The authors publish for nuScenes
+and Waymo; here the grid of pillars is that of PointPillars for KITTI, and voxels of 0.08 m, between
+their 0.075 and 0.1 m, fill the same range in as many layers as theirs (40).
 
 Deviations: pillars and voxels are dynamic, without a cap on their points. One group for all
 classes, and no velocities, as for Waymo. The voxel form's 3D encoder has no residual blocks.
@@ -33,13 +34,13 @@ from kdbench.taps import Kind, Taps, TapSpec
 PILLAR_WIDTH = 64
 SPARSE_WIDTHS, SPARSE_OUT = (16, 32, 64, 64), 128
 HEAD_WIDTH = 64
+FULL_RANGE = (0.0, -39.68, -3.0, 69.12, 39.68, 1.0)
 
 
 @dataclass(frozen=True)
 class Form:
-    """What a form is at ratio 1: the range of points (metres), backbone and neck."""
+    """Backbone and neck of a form at ratio 1."""
 
-    point_range: tuple[float, ...]
     widths: tuple[int, ...]
     depths: tuple[int, ...]
     strides: tuple[int, ...]
@@ -48,23 +49,17 @@ class Form:
 
 
 FORMS = {
-    "pillar": Form(
-        (0.0, -39.68, -3.0, 69.12, 39.68, 1.0),
-        (64, 128, 256), (3, 5, 5), (2, 2, 2), (128, 128, 128), (1, 2, 4),
-    ),
-    "voxel": Form(
-        (0.0, -40.0, -3.0, 70.4, 40.0, 1.0),
-        (128, 256), (5, 5), (1, 2), (256, 256), (1, 2),
-    ),
-}  # fmt: skip
+    "pillar": Form((64, 128, 256), (3, 5, 5), (2, 2, 2), (128, 128, 128), (1, 2, 4)),
+    "voxel": Form((128, 256), (5, 5), (1, 2), (256, 256), (1, 2)),
+}
 
 
 class CenterPoint(Detector):
     """See the head of this file.
 
-    Options: `form` is pillar or voxel; `point_range` (metres; empty: the form's own) and
-    `pillar_size` or `voxel_size` (metres; along x, y and z) set the grid; `bn_momentum` is
-    PyTorch's; `score_threshold`, `nms_threshold`, `nms_before` and `nms_after` filter detections.
+    Options: `form` is pillar or voxel; `point_range` (metres) and `pillar_size` or `voxel_size`
+    (metres; along x, y and z) set the grid; `bn_momentum` is PyTorch's; `score_threshold`,
+    `nms_threshold`, `nms_before` and `nms_after` filter detections.
 
     NMS is by rotated IoU within a class, with the values published for nuScenes. The authors'
     other choice, circles around centres, needs a radius for each class, and one that keeps two
@@ -80,9 +75,9 @@ class CenterPoint(Detector):
         ratio: float = 1.0,
         *,
         form: str = "pillar",
-        point_range: tuple[float, ...] = (),
+        point_range: tuple[float, ...] = FULL_RANGE,
         pillar_size: float = 0.16,
-        voxel_size: tuple[float, ...] = (0.05, 0.05, 0.1),
+        voxel_size: tuple[float, ...] = (0.08, 0.08, 0.1),
         bn_momentum: float = 0.01,
         score_threshold: float = 0.1,
         nms_threshold: float = 0.2,
@@ -94,11 +89,10 @@ class CenterPoint(Detector):
             raise UsageError(unknown("form of centerpoint", form, FORMS))
         self.filter = (score_threshold, nms_threshold, nms_before, nms_after)
         f = FORMS[form]
-        point_range = tuple(point_range) or f.point_range
         if form == "pillar":
-            self.encoder = self._pillars(f, point_range, pillar_size, bn_momentum)
+            self.encoder = self._pillars(f, tuple(point_range), pillar_size, bn_momentum)
         else:
-            self.encoder = self._voxels(f, point_range, tuple(voxel_size), bn_momentum)
+            self.encoder = self._voxels(f, tuple(point_range), tuple(voxel_size), bn_momentum)
         widths, neck_widths = ([self.width(w) for w in x] for x in (f.widths, f.neck_widths))
         self.backbone = BevBackbone(self.encoder.channels, widths, f.depths, f.strides, bn_momentum)
         self.neck = UpsamplingNeck(widths, neck_widths, f.neck_factors, bn_momentum)

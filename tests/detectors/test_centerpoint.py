@@ -114,14 +114,14 @@ def test_what_cannot_be_is_refused(options, message):
 
 
 @pytest.mark.parametrize(
-    "form, grid, cell", [("pillar", (432, 496), 0.32), ("voxel", (1408, 1600), 0.4)]
+    "form, cells, cell", [("pillar", (432, 496), 0.32), ("voxel", (864, 992), 0.64)]
 )
-def test_the_published_grids(form, grid, cell):
+def test_the_grids_of_the_default_options(form, cells, cell):
     network = CenterPoint(CLASSES, 100, form=form)
-    found = network.encoder.grid
-    assert (found.width, found.height) == grid
+    grid = network.encoder.grid
+    assert (grid.width, grid.height) == cells
     assert network.taps["head.cls"].cell == pytest.approx(cell)
-    assert network.point_range == FORMS[form].point_range
+    assert network.point_range == grid.point_range == (0.0, -39.68, -3.0, 69.12, 39.68, 1.0)
 
 
 # Taps
