@@ -22,18 +22,33 @@ def list_(what: str, json_file: str | None) -> None:
     write_json(rows, json_file)
     if json_file == "-":
         return
+    screen = Console()
+    if what == "methods":
+        rows = [_for_terminal(row) for row in rows]
     shown = [key for key in rows[0] if key not in ("variants", "options")]  # `--json` has them
     cells = [[_cell(row[key]) for key in shown] for row in rows]
-    screen = Console()
     if what == "methods":  # many: a row a line, so the title, which is last, is cut to what is left
         columns = zip(shown[:-1], zip(*cells, strict=True), strict=False)
         taken = sum(3 + max(map(len, [key, *column])) for key, column in columns)
         left = max(12, screen.width - taken - 3)
         cells = [[*row[:-1], _cut(row[-1], left)] for row in cells]
-    table = Table(*shown, title=f"{len(rows)} {what}", title_justify="left", box=SIMPLE_HEAD)
+    title = f"{len(rows)} {what}"
+    if what == "methods":
+        title += " for " + ", ".join(f"{i} {d}" for i, d in enumerate(detectors.names(), 1))
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    for name in shown:
+        table.add_column(name, no_wrap=what == "methods")
     for row in cells:
         table.add_row(*row)
     screen.print(table)
+
+
+def _for_terminal(row: dict) -> dict:
+    """A method's row with a narrow column for each detector."""
+    needs = [need.split("|")[0] for need in row["needs"]]
+    applies = ["x" if name in row["detectors"] else "-" for name in detectors.names()]
+    marks = {str(i): mark for i, mark in enumerate(applies, 1)}
+    return {"name": row["name"], "year": row["year"], "needs": needs, **marks, "paper": row["paper"]}
 
 
 def _cell(value) -> str:
