@@ -4,7 +4,8 @@ A detector lists what it provides as `TapSpecs`; its forward pass returns the va
 Names follow the stage they come from: `voxel` or `points`, `backbone.0`, `backbone.1`, ...,
 `preact.0`, ... (the same maps before their last ReLU), `neck`, `head.cls`, `head.box`,
 `head.dir`; `counts` tells how many points lie over each cell of `backbone.0`. A method asks for
-taps by name or pattern.
+taps by name or pattern. A name that begins with `_` is no tap: the detector keeps for its loss
+there what no method should look at.
 """
 
 from collections.abc import Callable

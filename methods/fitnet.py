@@ -17,19 +17,20 @@ class FitNet(Method):
     """Options: `tap` (a pattern: which taps are imitated) and `weight`."""
 
     name = "fitnet"
-    needs = ("neck",)
+    needs = ("neck|points",)
     paper = Paper("FitNets: Hints for Thin Deep Nets", 2015, "arXiv 1412.6550")
     zero_when_equal = True
     deviations = (
         "the hint is a term of the whole training, not a first stage of its own, as in every "
         "later comparison that includes FitNets",
-        "the hint layer is the neck, the last map before the head: the paper's middle layer has "
-        "no counterpart that every detector shares",
+        "the hint layer is the neck, the last map before the head, or the last features of points: "
+        "the paper's middle layer has no counterpart that every detector shares",
     )
 
-    def __init__(self, student, teacher, *, tap="neck", weight=1.0):
+    def __init__(self, student, teacher, *, tap="neck|points", weight=1.0):
         super().__init__(student, teacher)
-        self.names, self.weight = choose(tap, student, Kind.BEV, Kind.ROWS), weight
+        self.weight = weight
+        self.names = choose(tap, student, Kind.BEV, Kind.ROWS, Kind.POINTS)
         self.adapters = nn.ModuleList(Adapter(student[n], teacher[n]) for n in self.names)
 
     def share_adapters(self):

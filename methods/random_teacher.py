@@ -13,5 +13,5 @@ class RandomTeacher(Wrapped):
     """Options: `method`, the name of the method that is tested, and its `options`."""
 
     name = "random-teacher"
-    needs = ("neck",)
+    needs = ("neck|points",)
     teacher = "random"

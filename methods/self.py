@@ -13,7 +13,7 @@ class SelfTeaching(Wrapped):
     """Options: `method`, the name of the method that is tested, and its `options`."""
 
     name = "self"
-    needs = ("neck",)
+    needs = ("neck|points",)
     teacher = "self"
     paper = Paper("Born-Again Neural Networks", 2018, "arXiv 1805.04770")
     deviations = (

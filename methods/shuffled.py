@@ -19,7 +19,7 @@ class Shuffled(Wrapped):
     """Options: `method`, the name of the method that is tested, and its `options`."""
 
     name = "shuffled"
-    needs = ("neck",)
+    needs = ("neck|points",)
     deviations = (
         "the permutation is drawn anew at each step: a fixed one could be learned in part",
     )
@@ -33,9 +33,11 @@ class Shuffled(Wrapped):
     def permuted(self, taps):
         """The same taps, with the positions of each frame in random order."""
         orders = {}
-        return {
+        private = {name: tap for name, tap in taps.items() if name.startswith("_")}
+        return private | {
             name: _rows(tap) if isinstance(tap, Rows) else _map(tap, self._is_map(name), orders)
             for name, tap in taps.items()
+            if name not in private
         }
 
     def _is_map(self, name):

@@ -10,6 +10,7 @@ G has no channels, so nothing is adapted.
 
 from torch.nn import functional as F
 
+from kdbench.errors import NotApplicable
 from kdbench.method import Method, Paper
 from kdbench.ops.adapters import features
 from kdbench.ops.embeddings import draw_places, take
@@ -24,7 +25,7 @@ class SimilarityPreserving(Method):
     """
 
     name = "sp"
-    needs = ("neck",)
+    needs = ("neck|points",)
     paper = Paper("Similarity-Preserving Knowledge Distillation", 2019, "ICCV 2019, 1907.09682")
     variants = ("nodes", "batch")
     zero_when_equal = True
@@ -36,9 +37,13 @@ class SimilarityPreserving(Method):
         "before the classifier",
     )
 
-    def __init__(self, student, teacher, *, variant="nodes", tap="neck", n=512, weight=3000.0):
+    def __init__(
+        self, student, teacher, *, variant="nodes", tap="neck|points", n=512, weight=3000.0
+    ):
         super().__init__(student, teacher)
-        kinds = (Kind.BEV, Kind.ROWS) if variant == "nodes" else (Kind.BEV,)
+        if variant == "batch" and all(spec.kind is not Kind.BEV for spec in student.values()):
+            raise NotApplicable("variant batch of method 'sp' is not applicable: needs maps")
+        kinds = (Kind.BEV, Kind.ROWS, Kind.POINTS) if variant == "nodes" else (Kind.BEV,)
         self.names = choose(tap, student, *kinds)
         self.variant, self.n, self.weight = variant, n, weight
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from kdbench.build import build_detector
 from kdbench.cli.options import plugin_option, set_option
 from kdbench.cli.output import json_option, write_json
-from kdbench.errors import KdbenchError, UsageError
+from kdbench.errors import KdbenchError, NotApplicable, UsageError
 from kdbench.registry import detectors, methods
 from kdbench.spec import RunSpec, build_spec, parse_overrides
 from kdbench.taps import missing
@@ -72,6 +72,8 @@ def _timed(spec: RunSpec) -> dict:
     started = time.perf_counter()
     try:
         result, detail = "ok", f"{len(check_method(spec))} checks"
+    except NotApplicable as error:
+        result, detail = "not applicable", str(error)
     except Failed as failure:
         result, detail = "failed", str(failure)
         if not isinstance(failure.__cause__, Failed):  # the method crashed: show where

@@ -48,7 +48,8 @@ def _for_terminal(row: dict) -> dict:
     needs = [need.split("|")[0] for need in row["needs"]]
     applies = ["x" if name in row["detectors"] else "-" for name in detectors.names()]
     marks = {str(i): mark for i, mark in enumerate(applies, 1)}
-    return {"name": row["name"], "year": row["year"], "needs": needs, **marks, "paper": row["paper"]}
+    first = {"name": row["name"], "year": row["year"], "needs": needs}
+    return first | marks | {"paper": row["paper"]}
 
 
 def _cell(value) -> str:

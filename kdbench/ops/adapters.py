@@ -10,7 +10,7 @@ class Adapter(nn.Module):
 
     def __init__(self, student: TapSpec, teacher: TapSpec):
         super().__init__()
-        make = nn.Linear if student.kind is Kind.ROWS else _conv1x1
+        make = _conv1x1 if student.kind is Kind.BEV else nn.Linear
         self.map = make(student.channels, teacher.channels)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 
 from kdbench.build import build_detector
 from kdbench.dataset import Batch
+from kdbench.errors import NotApplicable
 from kdbench.method import Method
 from kdbench.registry import methods
 from kdbench.spec import RunSpec
@@ -75,6 +76,8 @@ def check_method(spec: RunSpec) -> list[str]:
 def _passed(name: str, check, spec: RunSpec) -> bool:
     try:
         check(spec)
+    except NotApplicable:
+        raise
     except Exception as error:
         what = str(error) if isinstance(error, Failed) else f"{type(error).__name__}: {error}"
         raise Failed(f"{spec.method.name} on {spec.detector.name}: {name}: {what}") from error

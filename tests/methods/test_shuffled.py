@@ -82,6 +82,11 @@ def test_the_wrapped_method_learns_from_the_shuffled_taps(
     assert found != inner(student, teacher, batch)["attention"]
 
 
+def test_what_a_detector_keeps_to_itself_stays_as_it_is(specs, taps):
+    kept = object()
+    assert shuffled(specs, taps | {"_kept": kept})["_kept"] is kept
+
+
 def test_an_empty_cloud_is_no_trouble(specs, taps):
     rows = taps["voxel"]
     assert len(shuffled(specs, {"voxel": rows[:0]})["voxel"].features) == 0

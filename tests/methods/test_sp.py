@@ -5,8 +5,9 @@ import pytest
 import torch
 from torch.autograd import gradcheck
 
-from kdbench.errors import UsageError
+from kdbench.errors import NotApplicable, UsageError
 from kdbench.methods.sp import SimilarityPreserving, similarity
+from kdbench.taps import Kind, TapSpec
 
 
 def similarity_loop(rows):
@@ -103,3 +104,14 @@ def test_a_cloud_without_rows_costs_nothing(student, student_specs):
 def test_a_batch_of_voxels_cannot_be_compared(student_specs):
     with pytest.raises(UsageError, match="tap"):
         SimilarityPreserving(student_specs, student_specs, variant="batch", tap="voxel")
+
+
+def test_points_have_similarities_between_nodes_and_not_between_frames(student, teacher, batch):
+    specs = [{"points": TapSpec(Kind.POINTS, c)} for c in (3, 5)]
+    points = [{"points": taps["voxel"]} for taps in (student, teacher)]
+    found = SimilarityPreserving(*specs)(*points, batch)["similarity"]
+    voxels = [{"voxel": TapSpec(Kind.ROWS, c)} for c in (3, 5)]
+    expected = SimilarityPreserving(*voxels, tap="voxel")(student, teacher, batch)["similarity"]
+    assert found == pytest.approx(expected.item())
+    with pytest.raises(NotApplicable, match="needs maps"):
+        SimilarityPreserving(*specs, variant="batch")
