@@ -40,7 +40,9 @@ def report(results, out, data_root, pictures, json_file) -> None:
         for table in rich_tables(rows):
             screen.print(table)
         screen.print(EXPLANATION, style="dim", markup=False)
-    by_hash = {record["hash"]: record for record in records}
+    # What is left of a record from here on: resampled AP, most of its size, is not needed again.
+    by_hash = {r["hash"]: {key: r.get(key) for key in ("spec", "environment")} for r in records}
+    del records
     sources = Sources(
         records=by_hash,
         applicable=_applicable(),

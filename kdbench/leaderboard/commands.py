@@ -39,9 +39,10 @@ def _names(spec: RunSpec) -> list[str]:
 def _assignments(spec: RunSpec) -> list[str] | None:
     """What `--set` has to be given; None when that cannot make the run."""
     try:
-        plain, wanted = _settings(_build(spec, [])), _settings(spec)
-        given = [f"{k}={_yaml(v)}" for k, v in wanted.items() if v != plain.get(k)]
-        made = _build(spec, given)
+        plain = _build(spec, [])
+        defaults = _settings(plain)
+        given = [f"{k}={_yaml(v)}" for k, v in _settings(spec).items() if v != defaults.get(k)]
+        made = _build(spec, given) if given else plain
     except KdbenchError:
         return None
     same_data = replace(made.dataset, fingerprint=spec.dataset.fingerprint)

@@ -54,7 +54,7 @@ def whisker(row: Row, key: str, scale: svg.Scale) -> Markup:
 def whisker_axis(scale: svg.Scale) -> Markup:
     """The numbers over a column of whiskers."""
     drawing = svg.canvas(CELL, THICK, "points of AP")
-    for value in svg.ticks(scale.low, scale.high):
+    for value in svg.ticks(scale.low, scale.high, 6):
         svg.add(drawing, "text", f"{value:+g}" if value else "0", x=scale(value), y=15,
                 class_="tick mid")  # fmt: skip
     return svg.markup(drawing)

@@ -1,6 +1,7 @@
 """From records to leaderboard rows: one row a method, paired by seed with its baseline."""
 
 from collections import defaultdict
+from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 from typing import Any
 
@@ -23,13 +24,12 @@ def leaderboard(records: list[Record]) -> list[Row]:
     interval (`bootstrap.py`), `bev_significant` and `bev_rank` what it amounts to in its table
     (`significance.py`). Costs are means over seeds.
     """
-    by_hash = {record["hash"]: record for record in records}
-    specs = {record["hash"]: RunSpec.from_dict(record["spec"]) for record in records}
-    groups: dict[tuple, list[Record]] = defaultdict(list)
-    for key, record in by_hash.items():
-        groups[_group_key(specs[key])].append(record)
-    rows = [_row(specs, by_hash, group) for group in groups.values()]
-    teachers = _teacher_rows(specs, by_hash, rows)
+    runs = _Runs.of(records)
+    groups: dict[str, list[Record]] = defaultdict(list)
+    for key, record in runs.records.items():
+        groups[_group_key(runs.specs[key])].append(record)
+    rows = [_row(runs, group) for group in groups.values()]
+    teachers = _teacher_rows(runs, rows)
     shown = {tuple(row["hashes"]) for row in teachers}
     # A teacher is a row in its students' tables, not in a table of its own.
     rows = [row for row in rows if tuple(row["hashes"]) not in shown] + teachers
@@ -42,19 +42,52 @@ def leaderboard(records: list[Record]) -> list[Row]:
     return sorted(rows, key=_order)
 
 
-def _group_key(spec: RunSpec) -> tuple:
+@dataclass(frozen=True)
+class _Runs:
+    """Records by hash, with their specs, and the hashes of their baselines and teachers."""
+
+    records: dict[str, Record]
+    specs: dict[str, RunSpec]
+    baselines: dict[str, str]
+    teachers: dict[str, str]
+
+    @classmethod
+    def of(cls, records: list[Record]) -> "_Runs":
+        specs = {record["hash"]: RunSpec.from_dict(record["spec"]) for record in records}
+        known: dict[str, str] = {}  # many runs have the same baseline and teacher
+
+        def hash_of(spec: RunSpec) -> str:
+            text = repr(spec)
+            if text not in known:
+                known[text] = spec.hash
+            return known[text]
+
+        return cls(
+            records={record["hash"]: record for record in records},
+            specs=specs,
+            baselines={key: hash_of(spec.baseline()) for key, spec in specs.items()},
+            teachers={key: hash_of(spec.teacher()) for key, spec in specs.items()},
+        )
+
+    def baseline(self, record: Record) -> Record | None:
+        """The run without distillation that a run's gain is measured against."""
+        return self.records.get(self.baselines[record["hash"]])
+
+    def teacher(self, record: Record) -> Record | None:
+        """The run of the teacher."""
+        return self.records.get(self.teachers[record["hash"]])
+
+
+def _group_key(spec: RunSpec) -> str:
     """What runs of one row share: everything but the seed."""
-    values = spec.to_dict() | {"seed": None}
-    return (repr(values),)
+    return repr(replace(spec, seed=0))
 
 
-def _row(specs: dict[str, RunSpec], by_hash: dict[str, Record], group: list[Record]) -> Row:
-    spec = specs[group[0]["hash"]]
-    baselines = [by_hash.get(specs[r["hash"]].baseline().hash) for r in group]
-    teacher = by_hash.get(spec.teacher().hash)
-    row = _identity(spec, group) | _accuracy(group)
+def _row(runs: _Runs, group: list[Record]) -> Row:
+    baselines = [runs.baseline(record) for record in group]
+    row = _identity(runs.specs[group[0]["hash"]], group) | _accuracy(group)
     for metric in ("bev", "3d"):
-        row |= _gain(metric, group, baselines, teacher)
+        row |= _gain(metric, group, baselines, runs.teacher(group[0]))
     row |= gain_intervals(group, baselines)
     return row | _costs(group) | _training(group, baselines)
 
@@ -108,8 +141,8 @@ def _costs(group: list[Record]) -> Row:
         "macs": cost["macs"],
         "ratio_parameters": cost["ratio"]["parameters"],
         "ratio_macs": cost["ratio"]["macs"],
-        "latency_p50_ms": fmean(r["latency"]["p50"] for r in group),
-        "latency_p90_ms": fmean(r["latency"]["p90"] for r in group),
+        "latency_p50_ms": _mean(r["latency"]["p50"] for r in group),
+        "latency_p90_ms": _mean(r["latency"]["p90"] for r in group),
         # Cores that other programs used meanwhile, in the worst of the runs.
         "latency_contention": max((r["latency"]["contention"] or 0.0) for r in group),
     }
@@ -121,7 +154,7 @@ def _training(group, baselines) -> Row:
     return {
         "seconds_per_step": step,
         "step_against_none": step / plain if step and plain else None,
-        "training_seconds": fmean(r["training"]["seconds"] for r in group),
+        "training_seconds": _mean(r["training"]["seconds"] for r in group),
         "peak_memory_bytes": max(r["training"]["peak_memory_bytes"] for r in group),
     }
 
@@ -131,22 +164,23 @@ def _mean(values) -> float | None:
     return fmean(values) if values else None
 
 
-def _teacher_rows(specs, by_hash, rows: list[Row]) -> list[Row]:
+def _teacher_rows(runs: _Runs, rows: list[Row]) -> list[Row]:
     """A teacher's row in the table of each ratio whose students learned from it."""
     added = {}
     for row in rows:
-        spec = specs[row["hashes"][0]]
-        teacher = by_hash.get(spec.teacher().hash)
-        key = (*table_key(row), spec.teacher().hash)
-        if teacher is None or spec.detector.ratio == 1 or key in added:
+        teacher = runs.teacher(runs.records[row["hashes"][0]])
+        if teacher is None or row["ratio"] == 1:
             continue
-        own = _row(specs, by_hash, [teacher])
-        added[key] = (
-            own
-            | {"ratio": row["ratio"], "role": "teacher", "method": "teacher"}
-            | {key: None for key in own if "_gain" in key or key.endswith("_recovered")}
-        )
+        key = (*table_key(row), teacher["hash"])
+        if key not in added:
+            added[key] = _as_teacher(_row(runs, [teacher]), row["ratio"])
     return list(added.values())
+
+
+def _as_teacher(row: Row, ratio: float) -> Row:
+    """A run's row as it stands among the students of a ratio."""
+    gains = [key for key in row if "_gain" in key or key.endswith("_recovered")]
+    return row | dict.fromkeys(gains) | {"ratio": ratio, "role": "teacher", "method": "teacher"}
 
 
 def table_key(row: Row) -> tuple:

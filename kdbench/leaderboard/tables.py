@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 from rich.box import SIMPLE_HEAD
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from kdbench.files import write_text
 from kdbench.leaderboard.columns import COLUMNS, EXPLANATION, is_noise
@@ -43,7 +43,7 @@ def rich_tables(rows: list[Row]) -> list[Table]:
 
 def _rich_table(title: str, rows: list[Row], columns: list[str]) -> Table:
     table = Table(
-        title=escape(title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False,
+        title=Text(title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False,
         padding=(0, 1, 0, 0),
     )  # fmt: skip
     for column in columns:
@@ -51,7 +51,7 @@ def _rich_table(title: str, rows: list[Row], columns: list[str]) -> Table:
         table.add_column(column, justify="left" if name else "right", no_wrap=True)
     for row in rows:
         noise = is_noise(row, "bev") and is_noise(row, "3d")
-        cells = (escape(COLUMNS[column].show(row)) for column in columns)
+        cells = (Text(COLUMNS[column].show(row)) for column in columns)
         table.add_row(*cells, style="dim" if noise else None)
     return table
 
