@@ -1,0 +1,85 @@
+"""Time and memory of `kdbench report` on 10,000 records.
+
+pytest tests/benchmarks/bench_report.py
+"""
+
+import itertools
+import resource
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from kdbench.evaluation.resample import DRAWS, pack
+from kdbench.records import SCHEMA, write_record
+from kdbench.registry import methods
+from kdbench.spec import RunSpec, build_spec, with_method
+
+CLASSES = ("car", "pedestrian", "cyclist")
+METRICS = ("bbox", "aos", "bev", "3d")
+METHODS = ("none", *(name for name in methods.names() if name != "none"))[:39]
+DETECTORS = ("pointpillars", "second", "centerpoint", "pointrcnn")
+SECONDS, BYTES = 20, 10**9
+
+
+def made_record(spec: RunSpec, rng) -> dict:
+    """A record as large as a real one, of random numbers."""
+    ap = rng.uniform(10, 60, (3, 4, 2, 3))  # classes, metrics, R11 and R40, difficulties
+    kitti = {
+        name: {
+            metric: dict(zip(("R11", "R40"), ap[c, m].tolist(), strict=True))
+            for m, metric in enumerate(METRICS)
+        }
+        for c, name in enumerate(CLASSES)
+    }
+    moderate = ap[:, 2:, 1, 1].T  # (metrics, classes)
+    drawn = moderate[..., None] + rng.normal(0, 2, (2, 3, DRAWS))
+    samples = rng.uniform(10, 20, 100)
+    return {
+        "schema": SCHEMA, "hash": spec.hash, "spec": spec.to_dict(), "teacher": spec.hash,
+        "metrics": {
+            "kitti": kitti, "bev_map": moderate[0].mean(), "3d_map": moderate[1].mean(),
+            "resamples": pack(np.maximum(drawn, 0), 150, CLASSES), "frames": 150,
+        },
+        "cost": {
+            "parameters": 1_217_320, "method_parameters": 6208, "macs": 515_936_573,
+            "ratio": {"declared": 4.0, "parameters": 3.972, "macs": 3.817},
+        },
+        "latency": {"p50": samples.mean(), "p90": samples.max(), "contention": 0.0,
+                    "samples": samples.tolist()},
+        "training": {"seconds_per_step": rng.uniform(0.1, 1), "seconds": 390.77,
+                     "peak_memory_bytes": 10**9},
+        "environment": {"torch": "2.13.0", "python": "3.11", "threads": 2, "commit": "0" * 40},
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """16 detectors and data sets, each at four ratios with 39 methods and four seeds."""
+    folder, rng = tmp_path_factory.mktemp("results"), np.random.default_rng(0)
+    worlds = itertools.product(("synthetic", "kitti"), ("quick", "standard"), DETECTORS)
+    for dataset, profile, detector in worlds:
+        spec = build_spec(dataset=dataset, profile=profile, detector=detector)
+        write_record(folder, made_record(spec.teacher(), rng))
+        for name, ratio, seed in itertools.product(METHODS, (2.0, 4.0, 8.0, 16.0), range(4)):
+            run = replace(with_method(spec, name), seed=seed)
+            run = replace(run, detector=replace(run.detector, ratio=ratio))
+            write_record(folder, made_record(run, rng))
+    assert len(list(folder.glob("*/*/*/*.json"))) == 10_000
+    return folder
+
+
+def test_report_of_10_000_records(benchmark, results, tmp_path):
+    command = [sys.executable, "-m", "kdbench", "report", "--results", results, "--out", tmp_path]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+    options = {"check": True, "stdout": subprocess.DEVNULL}
+    benchmark.pedantic(subprocess.run, ([str(x) for x in command],), options, rounds=1)
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    page = (tmp_path / "index.html").stat().st_size
+    benchmark.extra_info |= {"peak_bytes": used.ru_maxrss * 1024, "page_bytes": page}
+    seconds = used.ru_utime - before
+    print(f"{seconds:.1f} s of CPU, {used.ru_maxrss / 1e6:.2f} GB, a page of {page / 1e6:.1f} MB")
+    assert seconds < SECONDS
+    assert used.ru_maxrss * 1024 < BYTES
