@@ -18,6 +18,7 @@ CAPTION = (
     r"in parentheses: no more than noise (Holm); bold: no other method ranks above. p50: latency "
     r"at batch 1 in ms ($^*$: disturbed). x none: a training step against one of \texttt{none}."
 )
+WAITING = 15  # tables that LaTeX is asked to keep until it finds a place for them: 18 is the most
 SPECIAL = {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"\textquotedbl{}",
@@ -32,6 +33,8 @@ PREAMBLE = r"""% In the preamble: \usepackage{booktabs} and \usepackage[T1]{font
 def latex(rows: list[Row]) -> str:
     """All tables; every text in them is escaped."""
     tables = [_table(number, *section) for number, section in enumerate(sections(rows), start=1)]
+    for full in range(WAITING - 1, len(tables), WAITING):
+        tables[full] += "\\clearpage\n"
     return PREAMBLE + "".join(tables)
 
 

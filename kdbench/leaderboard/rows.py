@@ -2,8 +2,10 @@
 
 from collections import defaultdict
 from dataclasses import dataclass, replace
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
+
+import numpy as np
 
 from kdbench.leaderboard.significance import gain_intervals, judge
 from kdbench.records import Record
@@ -114,7 +116,7 @@ def _accuracy(group: list[Record]) -> Row:
     for metric in ("bev", "3d"):
         values = [r["metrics"][f"{metric}_map"] for r in group]
         row[f"{metric}_map"] = fmean(values)
-        row[f"{metric}_map_std"] = stdev(values) if len(values) > 1 else None
+        row[f"{metric}_map_std"] = float(np.std(values, ddof=1)) if len(values) > 1 else None
     kitti = [r["metrics"]["kitti"] for r in group]
     for name in kitti[0]:
         for metric in ("bev", "3d"):
@@ -144,7 +146,7 @@ def _costs(group: list[Record]) -> Row:
         "latency_p50_ms": _mean(r["latency"]["p50"] for r in group),
         "latency_p90_ms": _mean(r["latency"]["p90"] for r in group),
         # Cores that other programs used meanwhile, in the worst of the runs.
-        "latency_contention": max((r["latency"]["contention"] or 0.0) for r in group),
+        "latency_contention": max((r["latency"].get("contention") or 0.0) for r in group),
     }
 
 

@@ -78,7 +78,7 @@ def add(parent: Element, tag: str, text: str | None = None, **attributes) -> Ele
 
 def markup(drawing: Element) -> Markup:
     """The drawing as it stands in a page."""
-    return Markup(ElementTree.tostring(drawing, encoding="unicode", method="html"))  # noqa: S704
+    return Markup(ElementTree.tostring(drawing, encoding="unicode", method="html"))
 
 
 def axes(drawing: Element, x: Scale, y: Scale, x_title: str, y_title: str) -> None:

@@ -4,6 +4,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from kdbench.leaderboard.latex import latex
 from kdbench.leaderboard.matrix import NOT_APPLICABLE, NOT_RUN, matrices
 from kdbench.leaderboard.page import Picture, Sources, page, write_page
 from kdbench.leaderboard.rows import leaderboard
@@ -108,6 +109,20 @@ def test_a_single_row_with_little_in_it(record, student, bev):
     made["environment"] = {}
     found = outline([made])
     assert "alone" in found.cells and "nan" not in " ".join(found.cells)
+
+
+def test_figures_that_are_missing_show_as_missing(record, student):
+    specs = [replace(student(m), seed=seed) for m in ("none", "x") for seed in range(2)]
+    records = [record(spec, 40.0, frames=False) for spec in specs]
+    records[-1]["metrics"] |= {"bev_map": float("nan")}
+    for made in records:
+        made["latency"] = {"p50": None, "p90": float("nan")}
+    rows = leaderboard(records)
+    found = outline(records)
+    shown = " ".join([*found.cells, markdown(rows), latex(rows)])
+    assert "nan" not in shown and "None" not in shown
+    assert rows[-1]["latency_p50_ms"] is None
+    assert len(found.all("circle")) > 0  # what is known is still drawn
 
 
 def test_commands_and_machines_are_told(records):
