@@ -53,6 +53,7 @@ def escape(text: str) -> str:
 def _table(number: int, title: str, rows: list[Row]) -> str:
     lines = [
         r"\begin{table*}[tbp]", r"\centering", r"\footnotesize", r"\setlength{\tabcolsep}{3pt}",
+        r"\setlength{\belowcaptionskip}{4pt}",
         rf"\caption{{{escape(title)}. {CAPTION}}}",
         rf"\label{{tab:kdbench-{number}}}",
         rf"\begin{{tabular}}{{l{'r' * (len(SHOWN) - 1)}}}", r"\toprule",
@@ -74,7 +75,7 @@ def _cell(row: Row, column: str) -> str:
     cell = _figure(text)
     metric = {"gain": "bev", "gain 3D": "3d"}.get(column)
     best = metric and row[f"{metric}_rank"] == 1 and not is_noise(row, metric)
-    return rf"\textbf{{{cell}}}" if best and row[f"{metric}_gain"] > 0 else cell
+    return rf"$\mathbf{{{cell.strip('$')}}}$" if best and row[f"{metric}_gain"] > 0 else cell
 
 
 def _figure(text: str) -> str:

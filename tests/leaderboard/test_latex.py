@@ -28,7 +28,7 @@ def test_figures_are_formulas(records):
     lines = {line.split(" & ")[0]: line for line in body(latex(leaderboard(records)))}
     assert "$-10.00$" in lines["bad"]
     assert re.search(r"\$\(\+0\.20\)\$ & \[\$[+-]\d+\.\d\$, \$[+-]\d+\.\d\$\]", lines["level"])
-    assert r"\textbf{$+10.00$}" in lines["best"] and r"\textbf" not in lines["level"]
+    assert r"$\mathbf{+10.00}$" in lines["best"] and r"\mathbf" not in lines["level"]
     assert "-- & -- & " in lines["teacher"]
 
 
