@@ -125,7 +125,7 @@ def _names(drawing, places: list[tuple[float, float, str]]) -> None:
         width = LETTER * len(text)
         right = x + 9 + width < WIDTH
         left = x + 9 if right else x - 9 - width
-        baseline = y + 4
+        baseline = y - 6  # above the front, which goes on to the right
         while any(
             left < end and left + width > start and abs(baseline - line) < LINE
             for start, end, line in taken
