@@ -12,8 +12,9 @@ demo: setup
 	$(BIN)/kdbench run --method pointdistiller --detector pointpillars --ratio 4 --results $(RESULTS)
 	$(BIN)/kdbench report --results $(RESULTS)
 
+# A process a core: the tests' networks are too small to share one among threads.
 test: lint
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 lint: setup
 	$(BIN)/ruff check .

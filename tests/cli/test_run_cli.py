@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from kdbench.cli import main
+from kdbench.registry import detectors, methods
 
 
 @pytest.fixture
@@ -165,18 +166,20 @@ def test_list(kdbench, what):
     names = [row["name"] for row in json.loads(out)]
     expected = {
         "methods": {"none", "kd", "fitnet", "at", "pointdistiller"},
-        "detectors": {"pointpillars"},
+        "detectors": {"pointpillars", "second", "pointrcnn", "centerpoint"},
         "datasets": {"synthetic", "kitti"},
     }
     assert code == 0 and expected[what] <= set(names)
 
 
-def test_check_all_methods_on_all_detectors(kdbench):
-    code, out, _ = kdbench("check", "--all", "--json", "-")
+@pytest.mark.parametrize("detector", detectors.names())
+def test_check_all_methods_on_each_detector(kdbench, detector):
+    code, out, _ = kdbench("check", "--all", "--detector", detector, "--json", "-")
     rows = json.loads(out)
     assert code == 0
-    assert {row["result"] for row in rows} == {"ok"}
-    assert len(rows) >= 7
+    assert {row["result"] for row in rows} <= {"ok", "not applicable"}
+    assert {row["method"] for row in rows} == set(methods.names())
+    assert sum(row["result"] == "ok" for row in rows) >= 15
 
 
 BROKEN = """
@@ -192,11 +195,10 @@ class Broken(Method):
 
 
 def test_check_finds_a_method_that_teaches_nothing(kdbench, tmp_path, monkeypatch):
-    from kdbench.registry import methods
-
     monkeypatch.setattr(methods, "_found", dict(methods._found))
     (tmp_path / "broken.py").write_text(BROKEN)
-    code, _, err = kdbench("check", "broken", "--plugin", "broken.py")
+    arguments = ["--plugin", "broken.py", "--detector", "pointpillars"]
+    code, _, err = kdbench("check", "broken", *arguments)
     assert code == 1
     assert "broken on pointpillars: gradients" in err
 
