@@ -6,7 +6,7 @@ import pytest
 from kdbench.evaluation.resample import pack
 from kdbench.leaderboard.rows import leaderboard
 from kdbench.leaderboard.tables import COLUMNS, markdown, rich_tables, write_tables
-from kdbench.spec import MethodSpec, RunSpec, build_spec
+from kdbench.spec import RunSpec, build_spec
 
 
 def with_frames(made: dict, noise: float = 1.0) -> dict:
@@ -98,7 +98,8 @@ def test_no_share_of_a_gap_that_is_hardly_there():
 
 
 def test_rows_of_one_method_are_told_apart_by_what_differs():
-    heavy = replace(KD, method=MethodSpec("kd", KD.method.options | {"weight": 2.0}))
+    options = KD.method.options | {"weight": 2.0}
+    heavy = replace(KD, method=replace(KD.method, options=options))
     labels = [r["label"] for r in leaderboard([record(KD, 45), record(heavy, 46)])]
     assert labels == ["kd (bce) weight=1.0", "kd (bce) weight=2.0"]
 
