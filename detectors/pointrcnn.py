@@ -102,10 +102,11 @@ class PointRCNN(Detector):
         self.head = point_head.PointHead(channels, hidden, classes, point_coder, bn_momentum)
         self.rcnn = RefinementHead(channels, self.width, roi_coder, bn_momentum)
         kind = {"bins": Kind.BINS, "residuals": Kind.CODES}[coder]
+        bins = tuple(point_coder.bins) if kind is Kind.BINS else ()
         self.taps = {
             "points": TapSpec(Kind.POINTS, channels),
             "head.cls": TapSpec(Kind.CLS, len(classes)),
-            f"head.{coder}": TapSpec(kind, point_coder.channels),
+            f"head.{coder}": TapSpec(kind, point_coder.channels, bins=bins),
         }
         self._codes = f"head.{coder}"
 

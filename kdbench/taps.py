@@ -26,7 +26,8 @@ class Kind(StrEnum):
     BEV = "bev"  # (B, C, H, W) dense map seen from above: H along y, W along x
     COUNTS = "counts"  # (B, 1, H, W) number of raw points over each cell of a map
     CLS = "cls"  # (B, H, W, A, classes) logits for each of A anchors of a cell
-    BOX = "box"  # (B, H, W, A, 7) encoded boxes
+    # (B, H, W, A, n) encoded boxes; n = 7 at anchors, 8 (sine and cosine of the heading) without.
+    BOX = "box"
     BINS = "bins"  # (B, N, 1, 1, K) boxes of N points, in bins: detectors/layers/bin_coder.py
     CODES = "codes"  # (B, N, 1, 1, K) boxes of N points, coded in another way
     DIR = "dir"  # (B, H, W, A, bins) logits of the heading's half-turn
@@ -43,6 +44,8 @@ class TapSpec:
     # BOX: encoded boxes to boxes (B, H, W, A, 7) in the LiDAR frame, differentiable; zeros give
     # the anchors.
     decode: Callable[[torch.Tensor], torch.Tensor] | None = None
+    # BINS: how many of the first channels are the logits of one softmax, of the next one, and so on.
+    bins: tuple[int, ...] = ()
     # Maps before a ReLU: scale and shift (C,) of the batch norm that made them.
     affine: tuple[torch.Tensor, torch.Tensor] | None = None
 

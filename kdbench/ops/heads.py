@@ -19,6 +19,12 @@ def binary_kl(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Ten
     return temperature**2 * (cross - entropy)
 
 
+def softmax_kl(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
+    """T^2 KL( softmax(teacher / T) || softmax(student / T) ) over the last axis: (...)."""
+    log_s, log_t = (F.log_softmax(x / temperature, dim=-1) for x in (student, teacher))
+    return temperature**2 * (log_t.exp() * (log_t - log_s)).sum(-1)
+
+
 def code_difference(student: Tensor, teacher: Tensor) -> Tensor:
     """Difference of encoded boxes (..., n); of 7 entries the last, the heading, by its sine.
 

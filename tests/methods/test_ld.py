@@ -4,11 +4,11 @@ import math
 
 import pytest
 import torch
-from torch.distributions import Bernoulli, Normal, kl_divergence
+from torch.distributions import Bernoulli, Categorical, Normal, kl_divergence
 
 from kdbench.dataset import Batch
 from kdbench.methods.ld import LocalisationDistillation
-from kdbench.taps import Kind, TapSpec
+from kdbench.taps import Kind, Rows, TapSpec
 
 HEIGHT, WIDTH, SIZES = 8, 12, ((3.0, 1.0), (1.0, 3.0), (0.8, 0.8))
 BOXES = [[[3.2, 4.4, 0, 2.6, 1.2, 1, 0.0]], []]
@@ -141,3 +141,40 @@ def test_without_boxes_and_with_an_unsure_teacher_the_loss_is_zero(student, teac
     loss.backward()
     assert loss == 0
     assert not student["head.box"].grad.any()
+
+
+BINS = (3, 2)
+
+
+def points_taps(generator):
+    """Two frames of four points; two softmaxes, and three channels that are no bins."""
+    positions = torch.tensor([[0.1, 0, 0], [0.9, 0, 0], [5, 5, 0], [6, 6, 0]]).double().repeat(2, 1)
+    place = torch.cartesian_prod(torch.arange(2), torch.arange(1), torch.arange(4))
+    return {
+        "points": Rows(torch.zeros(8, 2), place, torch.ones(8), positions),
+        "head.cls": torch.randn(2, 4, 1, 1, 3, generator=generator).double() - 6,
+        "head.bins": torch.randn(2, 4, 1, 1, 8, generator=generator).double(),
+    }
+
+
+def test_bins_equal_the_kl_of_categoricals_over_sure_points_and_points_in_boxes(generator):
+    student, teacher = points_taps(generator), points_taps(generator)
+    teacher["head.cls"][1, 3, 0, 0, 1] = 1.0  # sure
+    specs = {"head.bins": TapSpec(Kind.BINS, 8, bins=BINS)}
+    method = LocalisationDistillation(specs, specs, main=2.0, valuable=3.0)
+    box = [[0.5, 0, 0, 1, 1, 1, 0.0]]  # holds the first two points of the first frame
+    terms = method(student, teacher, scene([box, []]))
+
+    def distance(place):
+        total = 0.0
+        for z_s, z_t in zip(
+            *(taps["head.bins"][place][:5].split(BINS) for taps in (student, teacher)), strict=True
+        ):
+            p_t, p_s = (Categorical(logits=z / 10) for z in (z_t, z_s))
+            total += 100 * kl_divergence(p_t, p_s).item()
+        return total
+
+    assert terms["main"].item() == pytest.approx(2 * distance((1, 3, 0, 0)))
+    expected = 3 * (distance((0, 0, 0, 0)) + distance((0, 1, 0, 0))) / 2
+    assert terms["valuable"].item() == pytest.approx(expected)
+    assert sum(method(teacher, teacher, scene([box, []])).values()) == 0
