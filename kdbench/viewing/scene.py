@@ -17,7 +17,7 @@ from kdbench.spec import RunSpec
 from kdbench.training.data import build_dataset
 from kdbench.training.evaluate import ignore_outside, kitti_results
 from kdbench.training.store import load_detections
-from kdbench.viewing.outcomes import Outcome, outcome
+from kdbench.evaluation.outcomes import Outcome, outcome
 
 
 @dataclass(frozen=True)

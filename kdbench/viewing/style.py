@@ -5,7 +5,7 @@ Colours are of a palette that is safe for the colour-blind (Okabe and Ito, 2008)
 
 from dataclasses import dataclass
 
-from kdbench.viewing.outcomes import LEFT_OUT, RIGHT, WRONG
+from kdbench.evaluation.outcomes import LEFT_OUT, RIGHT, WRONG
 
 
 @dataclass(frozen=True)

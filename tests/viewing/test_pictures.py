@@ -11,7 +11,7 @@ from kdbench.viewing.bird_eye import bird_eye
 from kdbench.viewing.camera import EDGES, camera_view, strokes
 from kdbench.viewing.choice import extremes
 from kdbench.viewing.embedded import _fewer_colours
-from kdbench.viewing.outcomes import Outcome
+from kdbench.evaluation.outcomes import Outcome
 from kdbench.viewing.scene import Panel, Scene
 from kdbench.viewing.style import FOUND, TRUTH, summary
 
