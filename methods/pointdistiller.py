@@ -25,6 +25,7 @@ import torch
 from torch import nn
 
 from kdbench.method import Method, Paper
+from kdbench.ops.edges import Graph, edge_errors, first_edges, largest_edges
 from kdbench.ops.graphs import GraphLayer, local_graphs
 from kdbench.ops.rows import by_frame, cells_as_rows
 from kdbench.taps import Kind, find
@@ -103,20 +104,35 @@ class PointDistiller(Method):
     def _loss(self, rows_s, rows_t, graph_s, graph_t):
         if len(rows_t.features) < 2:  # batch norm needs two rows
             return rows_s.features.sum() * 0.0
-        frame = rows_t.coordinates[:, 0]
+        score = self._score(rows_t)
+        graph, sizes = self._graph(rows_t, score)
+        score = score[graph.centre].to(rows_t.features.dtype)
+        parts_s = graph_s.parts(rows_s.features, graph)
+        parts_t = graph_t.parts(rows_t.features, graph)
+        if self.released and self.kind is not Kind.POINTS:
+            self._watch(first_edges(*parts_t, graph))
+            return self._edge_loss(parts_s, parts_t, graph, self._weight(score, None, sizes))
+        of_s, of_t = (largest_edges(*parts, graph) for parts in (parts_s, parts_t))
+        self._watch(of_t)
+        error = (of_t - of_s).square().mean(1)
+        return 2 * (self._weight(score, of_t.detach(), sizes) * error).sum()
+
+    def _graph(self, rows, score):
+        """The graph of the teacher's rows, and how many centres each frame has."""
+        frame = rows.coordinates[:, 0]
         mixed = self.released and self.kind is Kind.ROWS
         groups = by_frame(torch.zeros_like(frame) if mixed else frame)
-        score = self._score(rows_t)
-        centre, near, sizes = local_graphs(rows_t.features, score, groups, self.n, self.k)
-        edges_t = graph_t(rows_t.features, centre, near)
-        edges_s = graph_s(rows_s.features, centre, near)
-        spread = edges_t.detach().std()  # falls to 0 if the layers collapse
+        centre, near, sizes = local_graphs(rows.features, score, groups, self.n, self.k)
+        return Graph(centre, near, len(frame)), sizes
+
+    def _watch(self, graph):
+        spread = graph.detach().std()  # falls to 0 if the layers collapse
         self.logs["graph_std"] = min(spread, self.logs.get("graph_std", spread))
-        if not self.released or self.kind is Kind.POINTS:
-            edges_t, edges_s = edges_t.amax(1), edges_s.amax(1)
-        error = (edges_t - edges_s).square().flatten(1).mean(1)
-        weight = self._weight(score[centre].to(error.dtype), edges_t.detach(), sizes)
-        return 2 * (weight * error).sum()
+
+    def _edge_loss(self, parts_s, parts_t, graph, weight):
+        kept = weight.nonzero().squeeze(1)  # few, where the temperature leaves weight on few
+        sides = ((values, own[kept]) for values, own in (parts_s, parts_t))
+        return 2 * (weight[kept] * edge_errors(*sides, graph.neighbours[kept])).sum()
 
     def _score(self, rows):
         """(n,), what decides which rows are taken; the teacher's."""
@@ -125,7 +141,7 @@ class PointDistiller(Method):
         return rows.counts.clamp(max=MAX_COUNT) if self.released else rows.counts
 
     def _weight(self, score, graph, sizes):
-        """Weights (m,) of centres, given their score and the teacher's edges or graphs."""
+        """Weights (m,) of centres, given their score and, with points, the teacher's graphs."""
         if not self.released:
             importance = graph.amax(1) if self.kind is Kind.POINTS else score
             parts = [self._softmax(part) for part in importance.split(sizes)]

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from kdbench.ops.edges import Graph, edge_moments
 from kdbench.ops.neighbours import nearest
 
 
@@ -25,9 +26,10 @@ def local_graphs(
 
 
 class GraphLayer(nn.Module):
-    """ReLU(BN(W [neighbour, centre])): W acts on rows before they are gathered into edges.
+    """ReLU(BN(W [neighbour, centre])): W and BN act on rows before they make edges.
 
-    W [a, b] = W1 a + W2 b, so each row is multiplied once, not once for every edge it is in.
+    W [a, b] = W1 a + W2 b, so each row is multiplied once, not once for every edge it is in. And
+    BN is a scale and a shift of each channel, so that edge ij = ReLU(values[j] + own[i]).
     """
 
     def __init__(self, inputs: int, outputs: int, learned_scale: bool):
@@ -38,5 +40,31 @@ class GraphLayer(nn.Module):
 
     def forward(self, rows: Tensor, centre: Tensor, neighbours: Tensor) -> Tensor:
         """Rows (n, C), centres (m,) and neighbours (m, k) to edges (m, k, outputs)."""
-        edges = self.neighbour(rows)[neighbours] + self.centre(rows[centre]).unsqueeze(1)
-        return torch.relu(self.norm(edges.flatten(0, 1))).view_as(edges)
+        values, own = self.parts(rows, Graph(centre, neighbours, len(rows)))
+        return torch.relu(values[neighbours] + own.unsqueeze(1))
+
+    def parts(self, rows: Tensor, graph: Graph) -> tuple[Tensor, Tensor]:
+        """`values` (n, outputs) and `own` (m, outputs), which make the edges, of rows (n, C)."""
+        values, own = self.neighbour(rows), self.centre(rows[graph.centre])
+        scale, shift = self._normalisation(values, own, graph)
+        return values * scale, torch.addcmul(shift, own, scale)
+
+    def _normalisation(self, values: Tensor, own: Tensor, graph: Graph) -> tuple[Tensor, Tensor]:
+        """Scale and shift (outputs,) that `norm` would apply to all edges."""
+        mean, variance = self.norm.running_mean, self.norm.running_var
+        if self.training:
+            mean, variance = edge_moments(values, own, graph)
+            self._track(mean, variance, graph.neighbours.numel())
+        scale = (variance + self.norm.eps).rsqrt()
+        if self.norm.affine:
+            scale = scale * self.norm.weight
+        shift = -mean * scale
+        return scale, shift + self.norm.bias if self.norm.affine else shift
+
+    @torch.no_grad()
+    def _track(self, mean: Tensor, variance: Tensor, edges: int) -> None:
+        """Moves the running statistics as `nn.BatchNorm1d` does."""
+        unbiased = variance * edges / max(edges - 1, 1)
+        self.norm.num_batches_tracked += 1
+        self.norm.running_mean.lerp_(mean, self.norm.momentum)
+        self.norm.running_var.lerp_(unbiased, self.norm.momentum)
