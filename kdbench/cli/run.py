@@ -12,11 +12,15 @@ from kdbench.errors import UsageError
 from kdbench.leaderboard.rows import leaderboard
 from kdbench.leaderboard.tables import rich_tables
 from kdbench.measure.device import resolve_device
-from kdbench.records import find_record
+from kdbench.records import Record, find_record
 from kdbench.spec import RunSpec, build_spec, parse_overrides, read_config
 from kdbench.suggest import unknown
+from kdbench.training import processes
+from kdbench.training.follow import follow
 from kdbench.training.progress import Reporter
 from kdbench.training.run import Runner
+from kdbench.training.store import run_folder
+from kdbench.training.tensorboard import TensorBoard
 
 # What a configuration file may set at its top level, with the defaults.
 DEFAULTS = {
@@ -45,26 +49,53 @@ DEFAULTS = {
 @click.option("--results", default="results", show_default=True, help="Folder of records.")
 @click.option("--force", is_flag=True, help="Run again although the record is there.")
 @click.option("--quiet", is_flag=True, help="No progress.")
+@click.option("--tensorboard", is_flag=True, help="Write events for TensorBoard (extra).")
 @plugin_option
 @json_option
 def run(
-    config, assignments, spec_file, data_root, results, force, quiet, json_file, **named
+    config,
+    assignments,
+    spec_file,
+    data_root,
+    results,
+    force,
+    quiet,
+    tensorboard,
+    json_file,
+    **named,
 ) -> None:
     """Train a compressed student with a method; its teacher and baseline when absent.
 
     What is done already is not done again, and a run that was stopped goes on where it was.
+    `torchrun --nproc-per-node N -m kdbench run ...` trains it by N processes.
     """
+    with processes.joined():
+        if not processes.leads():
+            follow(data_root)
+            return
+        spec = read_settings(config, assignments, spec_file, named)
+        processes.check(spec)
+        reporter = Reporter(quiet, TensorBoard() if tensorboard else None)
+        record = Runner(Path(results), data_root, force, reporter).run(spec)
+        processes.dismiss()
+    records = _with_related(Path(results), record)
+    if reporter.board:
+        for found in records:
+            reporter.board.result(found, run_folder(RunSpec.from_dict(found["spec"])))
+    write_json(record, json_file)
+    if json_file != "-":
+        for table in rich_tables(leaderboard(records)):
+            Console().print(table)
+
+
+def read_settings(config, assignments, spec_file, named: dict) -> RunSpec:
+    """The run that a configuration file, options and `--set` ask for, or the one of `--spec`."""
     settings = read_config(config) if config else {}
     settings |= {key: value for key, value in named.items() if value is not None}
     settings |= parse_overrides(assignments)
     if spec_file and settings:
         raise UsageError(f"--spec says all; leave out {', '.join(sorted(settings))}")
-    spec = read_spec(Path(spec_file)) if spec_file else spec_from(settings)
-    runner = Runner(Path(results), data_root, force, Reporter(quiet))
-    record = runner.run(spec)
-    write_json(record, json_file)
-    if json_file != "-":
-        _print_table(Path(results), RunSpec.from_dict(record["spec"]))
+    return read_spec(Path(spec_file)) if spec_file else spec_from(settings)
 
 
 def read_spec(path: Path) -> RunSpec:
@@ -90,9 +121,9 @@ def spec_from(settings: dict) -> RunSpec:
     return build_spec(**values, overrides=overrides)
 
 
-def _print_table(results: Path, spec: RunSpec) -> None:
-    """The run beside its teacher and its baseline."""
+def _with_related(results: Path, record: Record) -> list[Record]:
+    """The records of a run's teacher and baseline, and its own."""
+    spec = RunSpec.from_dict(record["spec"])
     related = {s.hash: s for s in (spec.teacher(), spec.baseline(), spec)}
     records = [find_record(results, s) for s in related.values()]
-    for table in rich_tables(leaderboard([r for r in records if r])):
-        Console().print(table)
+    return [found for found in records if found]

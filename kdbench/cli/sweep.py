@@ -100,11 +100,11 @@ def runs_asked(settings: dict[str, Any]) -> list[RunSpec]:
     """The runs that settings ask for, without those they rest on."""
     if settings["methods"] is None:
         raise UsageError("say which methods: --methods kd,pointdistiller, or --methods all")
-    methods = _items(settings["methods"])
+    methods = _items("methods", settings["methods"])
     return expand(
         method_registry.names() if methods == ["all"] else methods,
-        _items(settings["detectors"]),
-        [_number("ratios", x, float) for x in _items(settings["ratios"])],
+        _items("detectors", settings["detectors"]),
+        [_number("ratios", x, float) for x in _items("ratios", settings["ratios"])],
         _seeds(settings["seeds"]),
         settings["set"],
         profile=settings["profile"],
@@ -129,13 +129,15 @@ def read_sweep(path: Path) -> dict[str, Any]:
         values = yaml.safe_load(path.read_text())
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror})") from None
-    except yaml.YAMLError as error:
-        raise UsageError(f"{path}: not valid YAML ({error})") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
     if not isinstance(values, dict):
         raise UsageError(f"{path}: expected `key: value` lines")
     for key in values:
         if key not in DEFAULTS:
             raise UsageError(f"{path}: {unknown('key', key, DEFAULTS)}")
+    if not isinstance(values.get("set", {}), dict):
+        raise UsageError(f"{path}: set: expected `train.steps: 900` lines below it")
     return values
 
 
@@ -148,25 +150,35 @@ def gpus_here(settings: dict[str, Any]) -> int:
     return torch.cuda.device_count()
 
 
-def _items(value) -> list:
-    """A list, as it is or with commas between."""
+def _items(what: str, value) -> list:
+    """A list, as it is or with commas between; not an empty one."""
     if isinstance(value, str):
-        return [item.strip() for item in value.split(",") if item.strip()]
-    return list(value) if isinstance(value, (list, tuple)) else [value]
+        value = [item.strip() for item in value.split(",") if item.strip()]
+    items = list(value) if isinstance(value, (list, tuple)) else [value]
+    if not items or items == [None]:
+        raise UsageError(f"{what}: the list is empty")
+    return items
 
 
 def _seeds(value) -> list[int]:
     """`5`: seeds 0 to 4. `0,3`: those."""
-    seeds = [_number("seeds", item, int) for item in _items(value)]
+    seeds = [_number("seeds", item, int) for item in _items("seeds", value)]
     alone = isinstance(value, int) or (isinstance(value, str) and "," not in value)
+    if min(seeds) < alone:
+        raise UsageError(f"seeds: {min(seeds)} is too few" if alone else "seeds: one is below 0")
     return list(range(seeds[0])) if alone else seeds
 
 
 def _number(what: str, value, kind: type):
+    """A number of a kind; 2.5 is no int."""
     try:
-        return kind(value)
+        number = kind(value)
     except (TypeError, ValueError):
-        raise UsageError(f"{what}: {value!r} is not a number") from None
+        number = None
+    if number is None or (isinstance(value, float) and number != value):
+        name = "a whole number" if kind is int else "a number"
+        raise UsageError(f"{what}: {value!r} is not {name}")
+    return number
 
 
 def _row(cell: Cell) -> dict[str, Any]:

@@ -19,7 +19,7 @@ SET_PARENT_DEATH_SIGNAL = 1  # of Linux's prctl
 
 @dataclass
 class LocalEngine:
-    """At most `jobs` processes at a time; cell number k gets GPU k modulo `gpus`."""
+    """At most `jobs` processes at a time; job k runs on GPU k modulo `gpus`."""
 
     results: Path
     data_root: str | None = None
@@ -35,10 +35,9 @@ class LocalEngine:
         slot = min(set(range(self.jobs)) - {slot for *_, slot in self.running})
         environment = dict(os.environ)
         # Threads of several trainings on one machine wait for each other.
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        environment.setdefault("OMP_NUM_THREADS", str(max(1, cores // self.jobs)))
+        environment.setdefault("OMP_NUM_THREADS", str(max(1, cores() // self.jobs)))
         if self.gpus:
-            environment["CUDA_VISIBLE_DEVICES"] = str(slot % self.gpus)
+            environment["CUDA_VISIBLE_DEVICES"] = visible_gpus(self.gpus)[slot % self.gpus]
         with log_path(cell).open("ab") as log:
             process = subprocess.Popen(
                 command(cell, self.results, self.data_root, self.plugins),
@@ -61,6 +60,17 @@ class LocalEngine:
             except subprocess.TimeoutExpired:
                 process.kill()
         self.running = []
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+def visible_gpus(count: int) -> list[str]:
+    """The names of `count` GPUs for CUDA_VISIBLE_DEVICES: those this process is given, if any."""
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return [name.strip() for name in given.split(",")] if given else [str(k) for k in range(count)]
 
 
 def command(cell: Cell, results: Path, data_root: str | None, plugins) -> list[str]:

@@ -5,11 +5,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from kdbench.errors import NotApplicable
+from kdbench.errors import DataError, NotApplicable, UsageError
 from kdbench.records import Record, find_record, read_record
 from kdbench.registry import methods as method_registry
 from kdbench.spec import RunSpec, build_spec, with_method
 from kdbench.training.run import check_applicable, teacher_run
+from kdbench.training.store import load_trained
 
 # States of a cell. A cell that is not READY at first is never started.
 READY, CACHED, NOT_APPLICABLE = "ready", "cached", "not applicable"
@@ -51,8 +52,7 @@ def expand(
     for detector in detectors:
         for ratio in ratios:
             for method in methods:
-                options = {"name": method} if isinstance(method, str) else dict(method)
-                name = options.pop("name")
+                name, options = _named(method)
                 own = {f"method.{key}": value for key, value in options.items()}
                 for seed in seeds:
                     values = {"detector": detector, "ratio": float(ratio), "seed": seed}
@@ -63,15 +63,58 @@ def expand(
     return specs
 
 
-def plan(specs: Iterable[RunSpec], results: Path) -> list[Cell]:
-    """The cells of runs and of all that they rest on, in an order in which they can be run.
+def _named(method: str | dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Name and options of a method as a sweep asks for it."""
+    if isinstance(method, str):
+        return method, {}
+    if not isinstance(method, dict) or "name" not in method:
+        raise UsageError(f"methods: {method!r} is neither a name nor `{{name: ..., option: ...}}`")
+    return method["name"], {key: value for key, value in method.items() if key != "name"}
 
+
+def plan(specs: Iterable[RunSpec], results: Path) -> list[Cell]:
+    """The cells of runs and of all that they rest on, in the order in which they should be run.
+
+    Teachers come first, then students without distillation, then methods, then what pays back the
+    cost of a method: a sweep that is stopped leaves pairs that can be compared.
     `specs` hold the data set's fingerprint. Runs that are done are CACHED.
     """
     cells: dict[str, Cell] = {}
     for spec in specs:
         _add(cells, spec, results)
-    return list(cells.values())
+    _renew_teachers(cells)
+    return sorted(cells.values(), key=_turn)
+
+
+def _turn(cell: Cell) -> int:
+    """Which round a cell belongs to; what it needs is of an earlier one."""
+    spec = cell.spec
+    if method_registry.get(spec.method.name).pays_back:
+        return 3
+    return 0 if spec == spec.teacher() else 1 if spec == spec.baseline() else 2
+
+
+def _renew_teachers(cells: dict[str, Cell]) -> None:
+    """Makes READY the teachers that have a record, but no weights for those that wait for them.
+
+    Or each of those would train it, and two at a time the same one.
+    """
+    waiting = [cell for cell in cells.values() if cell.state == READY]
+    for cell in [cells[key] for key in dict.fromkeys(k for c in waiting for k in c.needs)]:
+        if (
+            cell.state == CACHED
+            and cell.spec == cell.spec.teacher()
+            and not _has_weights(cell.spec)
+        ):
+            cell.state, cell.record = READY, None
+
+
+def _has_weights(spec: RunSpec) -> bool:
+    try:
+        load_trained(spec)
+    except DataError:
+        return False
+    return True
 
 
 def _add(cells: dict[str, Cell], spec: RunSpec, results: Path) -> str:

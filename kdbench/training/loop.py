@@ -1,12 +1,11 @@
 """The one training loop."""
 
 import math
-import signal
-import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
@@ -20,10 +19,15 @@ from kdbench.measure.memory import PeakMemory
 from kdbench.method import Method
 from kdbench.spec import RunSpec
 from kdbench.taps import Taps
+from kdbench.training import processes
 from kdbench.training.checkpoint import State
-from kdbench.training.data import training_batches
+from kdbench.training.interrupts import interruptible
+from kdbench.training.meter import Meter
 from kdbench.training.progress import Reporter
+from kdbench.training.shares import own_share, shared_batches
 from kdbench.training.store import Log
+from kdbench.training.synced_norm import synced
+from kdbench.training.whole import whole_taps
 
 SAVE_SECONDS = 20  # between two checkpoints: what a kill costs at most
 LOG_STEPS = 10
@@ -51,29 +55,35 @@ class Training:
     def run(self) -> dict:
         """Trains to the end, from a checkpoint when there is one; returns what it cost.
 
+        With several processes the leader calls the others in, see `processes.py`.
         Raises TrainingDiverged (naming the step and the frames) and KeyboardInterrupt (after
         saving a checkpoint).
         """
+        processes.call(self.spec)
+        with processes.losing(), synced(self.student, self.teacher):
+            return self._run()
+
+    def _run(self) -> dict:
         state = self.initial_state()
         if state.load(self.checkpoint):
             self.reporter.say(f"{self.spec.label}: goes on from step {state.step}")
-        log = Log(self.folder / "log.jsonl")
-        log.truncate_after(state.step)
+        processes.check_equal(state.step, "see different checkpoints; KDBENCH_HOME must be shared")
         memory = PeakMemory(self.device)
         memory.start()
         meter = Meter()
-        with interruptible() as interrupted:
-            self._steps(state, log, meter, interrupted)
+        with interruptible() as interrupted, self._logs(state.step) as write:
+            self._steps(state, write, meter, interrupted)
         peak = memory.stop()
         return {
             "steps": state.step,
+            "processes": processes.size(),
             "seconds": round(state.seconds, 3),
             **meter.summary(),
             "peak_memory_bytes": peak["bytes"],
             "peak_memory_how": peak["how"],
         }
 
-    def _steps(self, state, log, meter, interrupted) -> None:
+    def _steps(self, state, write, meter, interrupted) -> None:
         total = self.spec.train.total_steps
         saved = time.monotonic()
         with self.reporter.bar(self.spec.label, total, state.step) as advance:
@@ -84,14 +94,31 @@ class Training:
                 state.seconds += elapsed + meter.waited
                 meter.add(elapsed, len(batch))
                 if state.step % LOG_STEPS == 0 or state.step == total:
-                    log.write(step=state.step, **losses)
+                    write(state.step, losses, elapsed)
                 advance({k: v for k, v in losses.items() if k not in ("lr", "grad_norm")})
+                stop = processes.anywhere(interrupted())
                 due = time.monotonic() - saved > SAVE_SECONDS
-                if (due or interrupted()) and state.step < total:
+                if (due or stop) and state.step < total and processes.leads():
                     state.save(self.checkpoint)
                     saved = time.monotonic()
-                if interrupted():
+                if stop:
                     raise KeyboardInterrupt
+
+    @contextmanager
+    def _logs(self, step: int):
+        """Yields `write(step, losses, seconds)`; the leader alone writes."""
+        if not processes.leads():
+            yield lambda *_: None
+            return
+        log = Log(self.folder / "log.jsonl")
+        log.truncate_after(step)
+        with self.reporter.events(self.folder, step) as events:
+
+            def write(step, losses, seconds):
+                log.write(step=step, **losses)
+                events(step, losses, seconds)
+
+            yield write
 
     def batches(self, step: int) -> Iterator[Batch]:
         """Batches from number `step` to the last, through as many epochs as that takes."""
@@ -101,13 +128,13 @@ class Training:
         for epoch in range(step // per_epoch, math.ceil(total / per_epoch)):
             skip = max(0, step - epoch * per_epoch)
             left = total - max(step, epoch * per_epoch)
-            batches = training_batches(self.dataset, self.spec.seed, epoch, size, skip)
+            batches = shared_batches(self.dataset, self.spec.seed, epoch, size, skip)
             yield from islice(batches, left)
 
     def step(self, state: State, batch: Batch) -> dict[str, float]:
         """One optimiser step; returns losses by name, learning rate and gradient norm."""
         batch = batch.to(self.device)
-        losses = self.losses(batch)
+        losses = self._averaging(batch)
         total = sum(losses.values())
         if not torch.isfinite(total):
             values = ", ".join(f"{name} {float(x.detach()):g}" for name, x in losses.items())
@@ -129,17 +156,27 @@ class Training:
         logs = {name: float(x.detach()) for name, x in (losses | self.method.logs).items()}
         return logs | {"lr": lr, "grad_norm": float(norm)}
 
+    @cached_property
+    def _averaging(self):
+        """`losses`, whose gradients are averaged over the processes."""
+        return processes.averaging(self.losses, self.student, self.method)
+
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """Detection and distillation losses of a batch, by name."""
+        """Detection and distillation losses of a batch, by name.
+
+        Each process runs the networks on its share of the frames; losses see the whole batch.
+        """
         teacher_taps: Taps = {}
         with self._autocast():
-            inputs = self.student.prepare(batch)  # once: teacher and student rows correspond
+            inputs = self.student.prepare(
+                own_share(batch)
+            )  # once: teacher and student rows correspond
             if self.teacher is not None:
                 with torch.no_grad():
                     teacher_taps = self.teacher(inputs)
             taps = self.student(inputs)
         # Losses are computed in full precision.
-        taps, teacher_taps = in_float32(taps), in_float32(teacher_taps)
+        taps, teacher_taps = (whole_taps(in_float32(t), batch) for t in (taps, teacher_taps))
         if self.teacher is not None:
             batch = self.method.relabel(batch, self.teacher, teacher_taps)
         detection = self.student.loss(taps, batch)
@@ -186,68 +223,3 @@ def in_float32(taps: Taps) -> Taps:
         return replace(tap, **half)
 
     return {name: cast(tap) for name, tap in taps.items()}
-
-
-class Meter:
-    """Times steps, and how long they waited for data."""
-
-    def __init__(self):
-        self.steps: list[float] = []
-        self.waits: list[float] = []
-        self.waited = 0.0  # for the batch at hand
-        self.frames = 0
-
-    def waiting(self, batches):
-        """The same batches, timing how long each was waited for."""
-        batches = iter(batches)
-        while True:
-            started = time.perf_counter()
-            try:
-                batch = next(batches)
-            except StopIteration:
-                return
-            self.waited = time.perf_counter() - started
-            self.waits.append(self.waited)
-            yield batch
-
-    def add(self, seconds: float, frames: int) -> None:
-        """One step."""
-        self.steps.append(seconds)
-        self.frames += frames
-
-    def summary(self) -> dict[str, float]:
-        """Median seconds a step, its share of waiting, and frames a second in this process."""
-        if not self.steps:
-            return {"seconds_per_step": None, "data_wait_share": None, "frames_per_second": None}
-        busy, waited = sum(self.steps), sum(self.waits)
-        return {
-            "seconds_per_step": round(statistics.median(self.steps), 6),
-            "data_wait_share": round(waited / (busy + waited), 4),
-            "frames_per_second": round(self.frames / (busy + waited), 3),
-        }
-
-
-@contextmanager
-def interruptible():
-    """Yields a function that says whether Ctrl-C (or SIGTERM) came; a second one kills at once.
-
-    So that a training stops between two steps, where it can be saved.
-    """
-    came = []
-
-    def handler(signum, frame):
-        if came:
-            raise KeyboardInterrupt
-        came.append(signum)
-
-    try:
-        before = {s: signal.signal(s, handler) for s in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not in the main thread: then there is nothing to catch
-        yield lambda: False
-        return
-    interrupted: Callable[[], bool] = lambda: bool(came)  # noqa: E731
-    try:
-        yield interrupted
-    finally:
-        for signum, old in before.items():
-            signal.signal(signum, old)

@@ -1,19 +1,27 @@
 """Progress of a training: a bar on a terminal, a line now and then elsewhere."""
 
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from kdbench.training.tensorboard import TensorBoard
 
 LINE_SECONDS = 30  # between two lines where there is no terminal
 
 
 class Reporter:
-    """Tells a person what goes on; writes to standard error."""
+    """Tells a person what goes on; writes to standard error, and to TensorBoard if it is given."""
 
-    def __init__(self, quiet: bool = False):
+    def __init__(self, quiet: bool = False, board: TensorBoard | None = None):
         self.console = Console(stderr=True, highlight=False, quiet=quiet)
+        self.board = board
+
+    def events(self, folder: Path, step: int):
+        """A context that yields `write(step, losses, seconds)` for a training's TensorBoard."""
+        return self.board.training(folder, step) if self.board else nullcontext(lambda *_: None)
 
     def say(self, text: str) -> None:
         """One line."""

@@ -52,7 +52,11 @@ def test_the_plan_of_a_file_and_what_the_command_line_says_over_it(kdbench, tmp_
         (["--methods", "kdd"], "did you mean 'kd'"),
         (["--methods", "kd", "--detectors", "pointpilars"], "did you mean 'pointpillars'"),
         (["--methods", "kd", "--ratios", "four"], "ratios: 'four' is not a number"),
-        (["--methods", "kd", "--seeds", "x"], "seeds: 'x' is not a number"),
+        (["--methods", "kd", "--seeds", "x"], "seeds: 'x' is not a whole number"),
+        (["--methods", ","], "methods: the list is empty"),
+        (["--methods", "kd", "--ratios", "0"], "ratio must be a number of at least 1, not 0"),
+        (["--methods", "kd", "--seeds", "0"], "seeds: 0 is too few"),
+        (["--methods", "kd", "--seeds", "0,-1"], "seeds: one is below 0"),
         (["absent.yaml"], "absent.yaml: cannot be read"),
     ],
 )
@@ -62,8 +66,30 @@ def test_mistakes_get_one_line_and_an_exit_code(kdbench, arguments, message):
     assert message in err
 
 
-def test_a_key_that_a_file_cannot_have(kdbench, tmp_path):
-    (tmp_path / "sweep.yaml").write_text("method: kd\n")
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("method: kd\n", "did you mean 'methods'"),
+        ("methods: [kd\nratios: [4]\n", "not valid YAML"),
+        ("methods: []\n", "methods: the list is empty"),
+        ("methods: kd\nratios:\n", "ratios: the list is empty"),
+        ("methods: [{nam: kd}]\n", "is neither a name nor"),
+        ("methods: [4]\n", "methods: 4 is neither a name nor"),
+        ("methods: kd\nseeds: 2.5\n", "seeds: 2.5 is not a whole number"),
+        ("methods: kd\nset: [train.steps]\n", "set: expected"),
+        ("methods: kd\nset: {train.stepps: 4}\n", "did you mean 'train.steps'"),
+    ],
+)
+def test_mistakes_in_a_file_get_one_line(kdbench, tmp_path, text, message):
+    (tmp_path / "sweep.yaml").write_text(text)
     code, _, err = kdbench(tmp_path / "sweep.yaml")
     assert code == 2
-    assert "did you mean 'methods'" in err
+    assert message in err
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_results_that_cannot_be_written(kdbench, tmp_path):
+    (tmp_path / "file").write_text("")
+    code, _, err = kdbench("--methods", "kd", "--results", tmp_path / "file" / "results")
+    assert code == 1
+    assert "cannot be written" in err

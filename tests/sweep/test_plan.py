@@ -4,12 +4,15 @@ from dataclasses import replace
 
 import pytest
 
+from kdbench.build import build_detector
 from kdbench.errors import UsageError
 from kdbench.records import write_record
 from kdbench.registry import methods
 from kdbench.spec import RunSpec
 from kdbench.sweep.plan import CACHED, NOT_APPLICABLE, READY, expand, find_done, plan
+from kdbench.training.store import save_weights
 
+CLASSES = ("Car", "Pedestrian", "Cyclist")
 TINY = {"profile": "tiny"}
 
 
@@ -52,11 +55,40 @@ def test_longer_waits_for_the_method_whose_cost_it_pays_back(tmp_path):
     assert rival.key in longer.needs
 
 
+def states_of(cells):
+    return {(c.spec.method.name, c.spec.detector.ratio): c.state for c in cells}
+
+
 def test_what_is_done_is_cached(tmp_path):
     (spec,) = expanded("kd")
-    write_record(tmp_path, record_of(spec.teacher()))
-    states = {(c.spec.method.name, c.spec.detector.ratio): c.state for c in plan([spec], tmp_path)}
-    assert states == {("none", 1.0): CACHED, ("none", 4.0): READY, ("kd", 4.0): READY}
+    write_record(tmp_path, record_of(spec.baseline()))
+    expected = {("none", 1.0): READY, ("none", 4.0): CACHED, ("kd", 4.0): READY}
+    assert states_of(plan([spec], tmp_path)) == expected
+
+
+def test_a_teacher_whose_weights_are_lost_is_trained_once_before_all_who_need_it(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("KDBENCH_HOME", str(tmp_path / "home"))
+    specs = expanded("none", "kd", "fitnet")
+    for spec in (specs[0].teacher(), specs[0]):
+        write_record(tmp_path, record_of(spec))
+    assert states_of(plan(specs, tmp_path))["none", 1.0] == READY
+    assert states_of(plan(specs[:1], tmp_path))["none", 1.0] == CACHED  # nobody needs them
+    teacher = specs[0].teacher()
+    save_weights(teacher, build_detector(teacher.detector, CLASSES))
+    assert states_of(plan(specs, tmp_path))["none", 1.0] == CACHED
+
+
+def test_rounds(tmp_path):
+    specs = expand(["longer", "kd", "none"], ["pointpillars", "second"], [4, 16], (0,), **TINY)
+    cells = plan(specs, tmp_path)
+    names = ["teacher" if c.spec == c.spec.teacher() else c.spec.method.name for c in cells]
+    rounds = [list(dict.fromkeys(group)) for group in (names[:2], names[2:6], names[-4:])]
+    assert rounds == [["teacher"], ["none"], ["longer"]]
+    assert set(names[6:-4]) == {"kd", "pointdistiller"}
+    places = {cell.key: i for i, cell in enumerate(cells)}
+    assert all(places[need] < i for i, cell in enumerate(cells) for need in cell.needs)
 
 
 def test_a_run_that_pays_back_is_found_with_the_steps_that_it_got(tmp_path):

@@ -10,7 +10,8 @@ from kdbench.errors import TrainingDiverged
 from kdbench.method import Method
 from kdbench.registry import methods
 from kdbench.training import loop, store
-from kdbench.training.loop import Meter, Training
+from kdbench.training.loop import Training
+from kdbench.training.meter import Meter
 from kdbench.training.progress import Reporter
 from kdbench.training.run import build_networks
 from kdbench.training.store import checksum

@@ -1,0 +1,34 @@
+"""Ctrl-C and SIGTERM during a training."""
+
+import signal
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+
+ONE_STOP = 2.0  # seconds: signals closer than this are one (terminal and torchrun both send it)
+
+
+@contextmanager
+def interruptible():
+    """Yields a function that says whether Ctrl-C (or SIGTERM) came; a second one kills at once.
+
+    So that a training stops between two steps, where it can be saved.
+    """
+    came = []
+
+    def handler(signum, frame):
+        if came and time.monotonic() - came[0] > ONE_STOP:
+            raise KeyboardInterrupt
+        came.append(time.monotonic())
+
+    try:
+        before = {s: signal.signal(s, handler) for s in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not in the main thread: then there is nothing to catch
+        yield lambda: False
+        return
+    interrupted: Callable[[], bool] = lambda: bool(came)  # noqa: E731
+    try:
+        yield interrupted
+    finally:
+        for signum, old in before.items():
+            signal.signal(signum, old)

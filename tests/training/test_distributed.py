@@ -1,0 +1,120 @@
+"""Two processes compute what one does; `sharing.py` is what each of them runs."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+# A loss between the boxes of a batch, with adapters; a teacher that follows the student.
+TRAININGS = ["pointpillars/crd", "pointpillars/mean-teacher"]
+TASKS = ["pieces", "batches", *TRAININGS]
+UNUSED = ["unused.weight", "unused.bias"]
+TOLERANCE = 1e-2  # AdamW divides by the size of a gradient, however small: rounding counts
+SHARING = Path(__file__).with_name("sharing.py")
+
+
+FOUND = {}  # what the tasks of all tests gave, done by one start of the processes
+
+
+@pytest.fixture
+def found(tmp_path, kitti_tree):
+    """What one process found, and each of two; a dictionary by task."""
+    if not FOUND:
+        FOUND["all"] = run(tmp_path, kitti_tree, *TASKS)
+    return FOUND["all"]
+
+
+def run(folder, root, *tasks):
+    """Does tasks by one process and by two."""
+    port = str(free_port())
+    started = [
+        start(folder, root, tasks, *world) for world in ((1, 0, "0"), (2, 0, port), (2, 1, port))
+    ]
+    said = [process.communicate()[1] for process in started]
+    assert [process.returncode for process in started] == [0, 0, 0], "\n".join(said)
+    names = ("0of1", "0of2", "1of2")
+    return [torch.load(folder / f"{name}.pt", weights_only=True) for name in names]
+
+
+def start(folder, root, tasks, size, rank, port) -> subprocess.Popen:
+    own = {
+        "RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": port, "OMP_NUM_THREADS": 1, "PYTHONPATH": REPOSITORY,
+        "KDBENCH_HOME": folder / f"home{rank}of{size}",
+    }  # fmt: skip
+    return subprocess.Popen(
+        [sys.executable, SHARING, folder, root, *tasks],
+        env=os.environ | {k: str(v) for k, v in own.items()}, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def same(a, b) -> None:
+    """Equal to rounding in double precision."""
+    torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12)
+
+
+def test_losses_gradients_and_statistics_are_those_of_one_process(found):
+    one, *two = (each["pieces"] for each in found)
+    for gradients in (each["gradients"] for each in (one, *two)):
+        assert [name for name, g in gradients.items() if g is None] == UNUSED
+    for each in two:
+        pairs = zip(leaves(each), leaves(one), strict=True)
+        for mine, expected in pairs:
+            same(mine, expected)
+
+
+def leaves(values):
+    """The tensors of nested dictionaries."""
+    if isinstance(values, dict):
+        return [leaf for value in values.values() for leaf in leaves(value)]
+    return [] if values is None else [values]
+
+
+def test_each_process_prepares_its_share_and_knows_the_whole_batch(found):
+    one, *two = (each["batches"] for each in found)
+    assert [len(batch["ids"]) for batch in one["whole"]] == [3, 1]
+    for each in two:
+        for mine, expected in zip(each["whole"], one["whole"], strict=True):
+            assert mine["ids"] == expected["ids"]
+            for name in ("points", "boxes", "labels"):
+                same(mine[name], expected[name])
+    first, last = (b["ids"] for b in one["whole"])
+    # A batch of one frame cannot be shared: both compute it.
+    shares = [[b["ids"] for b in each["own"]] for each in two]
+    assert shares == [[first[:1], last], [first[1:], last]]
+    points = [each["own"][0]["points"] for each in two]
+    assert [set(p[:, 0].tolist()) for p in points] == [{0.0}, {0.0, 1.0}]
+    same(torch.cat([p[:, 1:] for p in points]), one["whole"][0]["points"][:, 1:])
+
+
+@pytest.mark.parametrize("task", TRAININGS)
+def test_two_processes_train_the_weights_of_one(found, task):
+    check_training(*(each[task] for each in found))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("detector", ["second", "centerpoint", "pointrcnn"])
+def test_every_detector_trains_in_two_processes_as_in_one(tmp_path, kitti_tree, detector):
+    task = f"{detector}/none"
+    check_training(*(each[task] for each in run(tmp_path, kitti_tree, task)))
+
+
+def check_training(one, *two):
+    """How far apart the weights are, as a share of how far they have moved."""
+    assert [found["processes"] for found in (one, *two)] == [1, 2, 2]
+    for name, value in one["after"].items():
+        assert torch.equal(two[0]["after"][name], two[1]["after"][name]), name
+        moved = (value - one["before"][name]).double().norm()
+        apart = (two[0]["after"][name] - value).double().norm()
+        assert apart <= TOLERANCE * moved + 1e-6, name
