@@ -5,6 +5,8 @@ of the run's spec, so a file that is there means that the run is done.
 """
 
 import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,12 @@ Record = dict[str, Any]
 
 
 def write_record(results: Path, record: Record) -> Path:
-    """Writes a record to its place; returns the path."""
+    """Writes a record to its place; returns the path.
+
+    A record without a `date` gets the present one, ISO 8601 in UTC, to the second. It says when a
+    run ended and is no part of what is compared between runs; None is an unknown one.
+    """
+    record.setdefault("date", datetime.now(UTC).isoformat(timespec="seconds"))
     path = results / RunSpec.from_dict(record["spec"]).record_path
     write_text(path, json.dumps(record, indent=1) + "\n")
     return path
@@ -52,17 +59,36 @@ def read_records(results: Path, problems: list[str] | None = None) -> list[Recor
     One that cannot be read raises KdbenchError; with `problems` it is left out, and a line about
     it is added there.
     """
+    return list(each_record(results, problems))
+
+
+def each_record(results: Path, problems: list[str] | None = None) -> Iterator[Record]:
+    """The records of `read_records`, one at a time: all together take much memory."""
     if not results.is_dir():
         raise KdbenchError(f"{results}: no such folder of results; `kdbench run` makes one")
-    records = []
     for path in sorted(results.glob("*/*/*/seed*-*.json")):
         try:
-            records.append(read_record(path))
+            record = read_record(path)
         except KdbenchError as error:
             if problems is None:
                 raise
             problems.append(str(error))
-    return records
+        else:
+            yield record
+
+
+def check_hash(record: Record) -> None:
+    """Raises KdbenchError when a record is not of the run that its spec describes.
+
+    Its spec was changed by hand, or a setting has come since that an older version did not know:
+    either way it would stand in a row with runs that it does not belong to.
+    """
+    spec = RunSpec.from_dict(record["spec"])
+    if record["hash"] != spec.hash:
+        raise KdbenchError(
+            f"{spec.label}: its record has the hash {record['hash']}, its spec {spec.hash}: "
+            "changed by hand, or written by a version with other settings"
+        )
 
 
 def check_writable(results: Path) -> None:

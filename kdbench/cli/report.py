@@ -9,12 +9,13 @@ from kdbench.applicability import detectors_for, taps_by_detector
 from kdbench.cli.options import plugin_option
 from kdbench.cli.output import console, json_option, write_json
 from kdbench.errors import KdbenchError
+from kdbench.evaluation.resample import METRICS
 from kdbench.leaderboard.columns import EXPLANATION, known
 from kdbench.leaderboard.latex import write_latex
 from kdbench.leaderboard.page import Picture, Sources, write_page
 from kdbench.leaderboard.rows import Row, leaderboard
 from kdbench.leaderboard.tables import rich_tables, sections, write_tables
-from kdbench.records import Record, read_records
+from kdbench.records import Record, check_hash, each_record
 from kdbench.registry import methods
 from kdbench.spec import RunSpec
 from kdbench.training.store import run_folder
@@ -41,7 +42,8 @@ def report(results, out, data_root, pictures, json_file) -> None:
             screen.print(table)
         screen.print(EXPLANATION, style="dim", markup=False)
     # What is left of a record from here on: resampled AP, most of its size, is not needed again.
-    by_hash = {r["hash"]: {key: r.get(key) for key in ("spec", "environment")} for r in records}
+    kept = ("spec", "environment", "date")
+    by_hash = {r["hash"]: {key: r.get(key) for key in kept} for r in records}
     del records
     sources = Sources(
         records=by_hash,
@@ -59,7 +61,14 @@ def report(results, out, data_root, pictures, json_file) -> None:
 def _read(results: str) -> list[Record]:
     """The records of a folder; names those that are left out."""
     problems: list[str] = []
-    records = read_records(Path(results), problems)
+    records = []
+    for record in each_record(Path(results), problems):
+        try:
+            check_hash(record)
+        except KdbenchError as error:
+            problems.append(str(error))
+        else:
+            records.append(_needed(record))
     for problem in problems:
         console.print(f"left out: {problem}", soft_wrap=True, markup=False)
     if problems:
@@ -67,6 +76,16 @@ def _read(results: str) -> list[Record]:
     if not records:
         raise KdbenchError(f"{results}: no records in it; `kdbench run` makes them")
     return records
+
+
+def _needed(record: Record) -> Record:
+    """The record without what no table shows: thousands of them are in memory at once."""
+    kitti = record["metrics"]["kitti"]
+    record["metrics"]["kitti"] = {
+        name: {metric: by_metric[metric] for metric in METRICS} for name, by_metric in kitti.items()
+    }
+    record["latency"].pop("samples", None)
+    return record
 
 
 def _applicable() -> dict[str, list[str]]:

@@ -4,16 +4,15 @@ from pathlib import Path
 
 import click
 
-from kdbench.build import build_detector
 from kdbench.cli.options import plugin_option
 from kdbench.cli.output import console
-from kdbench.errors import DataError, KdbenchError
-from kdbench.records import read_records, write_record
-from kdbench.registry import datasets
+from kdbench.dataset import Dataset
+from kdbench.errors import KdbenchError
+from kdbench.records import Record, check_hash, read_records, write_record
 from kdbench.spec import RunSpec
-from kdbench.training.data import build_dataset
-from kdbench.training.evaluate import score
+from kdbench.training.evaluate import score, teacher_detections
 from kdbench.training.store import load_detections
+from kdbench.viewing.scene import frames_of
 
 
 @click.command()
@@ -24,22 +23,42 @@ def rescore(results: str, data_root: str | None) -> None:
     """Compute the metrics of every record anew; nothing is trained.
 
     For records of an older version of the evaluation. A record whose detections are no longer in
-    the cache stays as it is, and is named.
+    the cache, or whose frames have changed, stays as it is, and is named.
     """
     left = 0
+    frames = _Frames(data_root)
     for record in read_records(Path(results)):
-        spec = RunSpec.from_dict(record["spec"])
+        label = RunSpec.from_dict(record["spec"]).label
         try:
-            found = load_detections(spec)
-        except DataError as error:
-            console.print(f"{spec.label}: left as it is: {error}", soft_wrap=True)
+            _rescore(record, frames)
+        except KdbenchError as error:
+            console.print(f"{label}: left as it is: {error}", soft_wrap=True)
             left += 1
             continue
-        dataset = build_dataset(spec, data_root)
-        point_range = build_detector(
-            spec.detector, datasets.get(spec.dataset.name).classes
-        ).point_range
-        record["metrics"] = score(dataset, found, point_range)
-        console.print(f"{spec.label}: {write_record(Path(results), record)}", soft_wrap=True)
+        console.print(f"{label}: {write_record(Path(results), record)}", soft_wrap=True)
     if left:
         raise KdbenchError(f"{left} records were left as they are")
+
+
+def _rescore(record: Record, frames: "_Frames") -> None:
+    """Puts new metrics into a record."""
+    check_hash(record)
+    spec = RunSpec.from_dict(record["spec"])
+    found = load_detections(spec)
+    dataset, point_range = frames.of(spec)
+    record["metrics"] = score(dataset, found, point_range, teacher_detections(spec))
+    record.setdefault("date", None)  # that of the run, which is not known, and not today's
+
+
+class _Frames:
+    """The frames of the last run asked for: most records of a folder share them."""
+
+    def __init__(self, data_root: str | None):
+        self.data_root, self.key, self.last = data_root, None, None
+
+    def of(self, spec: RunSpec) -> tuple[Dataset, tuple[float, ...]]:
+        """See `frames_of`. Raises DataError when the frames are not those of the run."""
+        key = spec.dataset, spec.detector
+        if key != self.key:
+            self.last, self.key = frames_of(spec, self.data_root), key
+        return self.last

@@ -71,10 +71,21 @@ def _with_std(key: str):
     return show
 
 
-def _latency(key: str):
+def _latency(key: str, form: str = ".1f"):
     def show(row: Row) -> str:
-        text = number(row[key], ".1f")
+        text = number(row[key], form)
         return text + "*" if disturbed(row) and text != ABSENT else text
+
+    return show
+
+
+def _worst(metric: str):
+    """The gain of the class that gains least, and which one it is."""
+
+    def show(row: Row) -> str:
+        text = number(row[f"{metric}_worst_gain"], "+.1f")
+        name = row[f"{metric}_worst_class"]
+        return ABSENT if text == ABSENT or row["method"] == "none" else f"{text} {name}"
 
     return show
 
@@ -101,24 +112,66 @@ def _accuracy(metric: str, suffix: str) -> dict[str, Column]:
     }  # fmt: skip
 
 
+NAME = {"method": Column("label", lambda row: row["label"])}
+
 # Title -> column.
-COLUMNS = {
-    "method": Column("label", lambda row: row["label"]),
+ACCURACY = NAME | {
     "seeds": Column("seed_count", lambda row: str(len(row["seeds"])), "number of runs"),
     "BEV mAP": Column("bev_map", _with_std("bev_map"), "mean AP over classes, seen from above"),
     **_accuracy("bev", ""),
     "3D mAP": Column("3d_map", _with_std("3d_map"), "mean AP over classes, in space"),
     **_accuracy("3d", " 3D"),
+}  # fmt: skip
+BEHAVIOUR = NAME | {
+    "worst": Column(
+        "bev_worst_gain", _worst("bev"), "the class that gains least over `none`, BEV AP"
+    ),
+    "worst 3D": Column("3d_worst_gain", _worst("3d"), "the same in space"),
+    "agree": Column(
+        "agreement_f1", _number("agreement_f1", ".1f", 100),
+        "detections shared with the teacher, F1 in percent",
+    ),
+    "of T": Column(
+        "agreement_recall", _number("agreement_recall", ".1f", 100),
+        "share of the teacher's detections that the student has too, percent",
+    ),
+    "IoU": Column("agreement_iou", _number("agreement_iou", ".3f"), "mean BEV IoU of the shared"),
+    "rho": Column(
+        "agreement_spearman", _number("agreement_spearman", ".3f"),
+        "rank correlation of their scores (Spearman)",
+    ),
+    "r": Column(
+        "agreement_pearson", _number("agreement_pearson", ".3f"),
+        "correlation of their scores (Pearson)",
+    ),
+    "D-ECE": Column(
+        "calibration_bev", _number("calibration_bev", ".1f", 100),
+        "calibration error of the scores, matches from above, percent: less is better",
+    ),
+    "D-ECE 3D": Column(
+        "calibration_3d", _number("calibration_3d", ".1f", 100), "the same, matches in space"
+    ),
+}  # fmt: skip
+COSTS = NAME | {
     "params M": Column("parameters", _number("parameters", ".3f", 1e-6), "million parameters"),
     "GMAC": Column("macs", _number("macs", ".3f", 1e-9), "multiply-accumulates a frame, 10^9"),
     "ratio": Column("ratio_parameters", _ratios, "measured: parameters/MACs of the full width"),
     "p50": Column("latency_p50_ms", _latency("latency_p50_ms"), "median latency, ms"),
     "p90": Column("latency_p90_ms", _latency("latency_p90_ms"), "90th percentile latency, ms"),
+    "mAP/ms": Column("map_per_ms", _latency("map_per_ms", ".3f"), "BEV mAP by median latency"),
     "s/step": Column(
         "seconds_per_step", _number("seconds_per_step", ".3f"), "median training step, s"
     ),
     "x none": Column(
         "step_against_none", _number("step_against_none", ".2f"), "training step against `none`"
+    ),
+    "x train": Column(
+        "training_against_none", _number("training_against_none", ".2f"),
+        "all training steps against those of `none`",
+    ),
+    "x all": Column(
+        "training_with_teacher", _number("training_with_teacher", ".2f"),
+        "the same with the training of the teacher that the method learns from",
     ),
     "peak GB": Column(
         "peak_memory_bytes", _number("peak_memory_bytes", ".2f", 1e-9), "memory of training, 10^9 B"
@@ -129,14 +182,22 @@ COLUMNS = {
     ),
 }  # fmt: skip
 
+TABLES = {"Accuracy": ACCURACY, "Beyond mAP": BEHAVIOUR, "Cost": COSTS}
+COLUMNS = ACCURACY | BEHAVIOUR | COSTS
+
 EXPLANATION = """
 mAP: mean over the classes of KITTI AP at 40 recall positions, moderate difficulty, in percent.
 gain: against `none` with the same seeds, and its 95 % interval over frames and seeds (one seed:
 frames alone); (in parentheses): no more than noise, once all methods of the table are looked at
-(Holm). rec.: recovered, gain as a share of what the teacher has over `none`. rank: one more than
-the number of methods whose interval lies above; methods that overlap share a rank. ratio:
-measured, parameters and MACs, against the full width. p50, p90: latency at batch 1 in ms (*: other
-programs disturbed it). s/step, x none: median training step, and against `none`. of method:
-parameters that the method adds to training. ± is the standard deviation over seeds; a table of one
-seed says nothing about another.
+(Holm). rec.: recovered, gain as a share of what the teacher has over `none`; - where that is less
+than a point or within noise. rank: one more than the number of methods whose interval lies above;
+methods that overlap share a rank. worst: the class that gains least. agree: how far the detections
+with scores from 0.3 are those of the teacher (F1 of matches from above; of T: share of the
+teacher's); IoU, rho, r: overlap and correlations of scores (Spearman, Pearson) of what both have.
+D-ECE: calibration error in percent, how far scores from 0.1 are from the share of detections that
+are right, mean over classes. ratio: measured, parameters and MACs, against the full width. p50,
+p90: latency at batch 1 in ms (*: other programs disturbed it); mAP/ms: BEV mAP by p50. s/step, x
+none: median training step, and against `none`; x train: all steps against those of `none`; x all:
+with the teacher's training on top. of method: parameters that the method adds to training. ± is
+the standard deviation over seeds; a table of one seed says nothing about another.
 """.strip().replace("\n", " ")

@@ -10,11 +10,21 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from kdbench.files import write_text
-from kdbench.leaderboard import plots
-from kdbench.leaderboard.columns import COLUMNS, EXPLANATION, Column, is_noise, known, number
+from kdbench.leaderboard import bands, plots
+from kdbench.leaderboard.columns import (
+    ACCURACY,
+    BEHAVIOUR,
+    COSTS,
+    EXPLANATION,
+    Column,
+    is_noise,
+    known,
+    number,
+)
 from kdbench.leaderboard.curves import LogPath, training_curves
 from kdbench.leaderboard.matrix import Applicable, matrices
-from kdbench.leaderboard.provenance import environments, repeat
+from kdbench.leaderboard.provenance import environments, made, repeat
+from kdbench.leaderboard.reliability import diagrams
 from kdbench.leaderboard.rows import Row, table_key
 from kdbench.leaderboard.scatter import LATENCY, PARAMETERS, scatter
 from kdbench.leaderboard.tables import sections
@@ -23,10 +33,6 @@ from kdbench.records import Record
 TEMPLATES = Path(__file__).parent / "templates"
 METRICS = {"bev": "BEV", "3d": "3D"}
 FILTERS = ("dataset", "profile", "detector", "ratio")
-COSTS = (
-    "method", "params M", "GMAC", "ratio", "p50", "p90", "s/step", "x none", "peak GB", "of method",
-)  # fmt: skip
-ACCURACY = tuple(title for title in COLUMNS if title not in COSTS[1:])
 
 
 @dataclass(frozen=True)
@@ -70,7 +76,7 @@ def page(rows: list[Row], sources: Sources) -> str:
         if row["method"] == "none":
             plain[_without_ratio(row)].append(row)
     return environment.get_template("index.html").render(
-        explanation=EXPLANATION,
+        explanations=[EXPLANATION, bands.EXPLANATION],
         metrics=METRICS,
         filters={name: sorted({_choice(row, name) for row in rows}) for name in FILTERS},
         sections=[
@@ -97,21 +103,25 @@ def _section(title: str, rows: list[Row], plain: list[Row], sources: Sources) ->
         "rows": [
             {"label": row["label"], "noise": all(is_noise(row, m) for m in METRICS)} for row in rows
         ],
-        "tables": [("Accuracy", _table(rows, ACCURACY)), ("Cost", _table(rows, COSTS))],
+        "accuracy": _table(rows, ACCURACY),
+        "behaviour": _table(rows, BEHAVIOUR),
+        "costs": _table(rows, COSTS),
+        "bands": [(m, _table(rows, c)) for m in METRICS if (c := bands.band_columns(rows, m))],
+        "reliability": [(metric, diagrams(rows, metric)) for metric in METRICS],
         "gains": [_gains(rows, metric) for metric in METRICS],
         "scatters": _scatters(rows, plain),
         "curves": plots.curve_plot(training_curves(rows, sources.log_path), rows),
         "pictures": sources.pictures.get(title, ()),
         "commands": [repeat(row, sources.records) for row in rows],
         "environments": environments(rows, sources.records),
+        "made": made(rows, sources.records),
     }
 
 
-def _table(rows: list[Row], titles: Sequence[str]) -> dict:
-    columns = [COLUMNS[title] for title in titles]
+def _table(rows: list[Row], columns: Mapping[str, Column]) -> dict:
     return {
-        "head": [(title, COLUMNS[title].about) for title in titles],
-        "body": [[(c.show(row), _sort_value(row, c)) for c in columns] for row in rows],
+        "head": [(title, column.about) for title, column in columns.items()],
+        "body": [[(c.show(row), _sort_value(row, c)) for c in columns.values()] for row in rows],
     }
 
 

@@ -38,6 +38,13 @@ def repeat(row: Row, records: Mapping[str, Record]) -> str:
     return f"for s in {' '.join(seeds)}; do {first.replace(flag, '--seed $s', 1)}; done"
 
 
+def made(rows: Sequence[Row], records: Mapping[str, Record]) -> list[str]:
+    """The dates of the first and the last run of a table that have one; empty without any."""
+    dates = [records[h].get("date") for row in rows for h in row["hashes"] if h in records]
+    dates = sorted(date for date in dates if date)
+    return list(dict.fromkeys(dates[:1] + dates[-1:]))
+
+
 def _environment(record: Record) -> dict[str, str]:
     values = record.get("environment") or {}
     shown = {name: values.get(name) for name in (*MACHINE, *SOFTWARE)}

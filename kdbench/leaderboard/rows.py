@@ -1,13 +1,15 @@
 """From records to leaderboard rows: one row a method, paired by seed with its baseline."""
 
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import Any
 
 import numpy as np
 
-from kdbench.leaderboard.significance import gain_intervals, judge
+from kdbench.leaderboard.behaviour import behaviour
+from kdbench.leaderboard.costs import costs, training
+from kdbench.leaderboard.significance import gain_intervals, is_within_noise, judge
 from kdbench.records import Record
 from kdbench.spec import RunSpec
 
@@ -22,9 +24,10 @@ def leaderboard(records: list[Record]) -> list[Row]:
 
     A gain is the mean over seeds of the run's mAP less that of the run without distillation
     with the same seed and schedule; None where that run is absent. `recovered` is the gain as a
-    share of what the teacher has over the baseline. `bev_gain_low`, `_high` and `_p` are its
-    interval (`bootstrap.py`), `bev_significant` and `bev_rank` what it amounts to in its table
-    (`significance.py`). Costs are means over seeds.
+    share of what the teacher has over the baseline, None where that is little or within noise.
+    `bev_gain_low`, `_high` and `_p` are the gain's interval (`bootstrap.py`), `bev_significant`
+    and `bev_rank` what it amounts to in its table (`significance.py`). Costs are means over seeds
+    (`costs.py`); what there is beyond mAP is told in `behaviour.py`.
     """
     runs = _Runs.of(records)
     groups: dict[str, list[Record]] = defaultdict(list)
@@ -52,6 +55,7 @@ class _Runs:
     specs: dict[str, RunSpec]
     baselines: dict[str, str]
     teachers: dict[str, str]
+    noise: dict[tuple, dict[str, bool]] = field(default_factory=dict)  # see `gap_is_noise`
 
     @classmethod
     def of(cls, records: list[Record]) -> "_Runs":
@@ -79,6 +83,19 @@ class _Runs:
         """The run of the teacher."""
         return self.records.get(self.teachers[record["hash"]])
 
+    def learned_from(self, group: list[Record]) -> list[Record | None] | None:
+        """The trainings that runs learned from, see `costs.training`."""
+        found = [self.records.get(r.get("teacher")) for r in group]
+        absent = any(f is None and r.get("teacher") for f, r in zip(found, group, strict=True))
+        return None if absent else found
+
+    def gap_is_noise(self, metric: str, teacher: Record, baselines: list[Record]) -> bool:
+        """Whether the teacher is ahead of `none` by no more than noise, as far as is known."""
+        key = teacher["hash"], *(b["hash"] for b in baselines)
+        if key not in self.noise:  # many rows have the same
+            self.noise[key] = is_within_noise([teacher] * len(baselines), baselines)
+        return self.noise[key].get(metric, False)
+
 
 def _group_key(spec: RunSpec) -> str:
     """What runs of one row share: everything but the seed."""
@@ -89,9 +106,9 @@ def _row(runs: _Runs, group: list[Record]) -> Row:
     baselines = [runs.baseline(record) for record in group]
     row = _identity(runs.specs[group[0]["hash"]], group) | _accuracy(group)
     for metric in ("bev", "3d"):
-        row |= _gain(metric, group, baselines, runs.teacher(group[0]))
-    row |= gain_intervals(group, baselines)
-    return row | _costs(group) | _training(group, baselines)
+        row |= _gain(metric, group, baselines, runs)
+    row |= gain_intervals(group, baselines) | behaviour(group, baselines)
+    return row | costs(group) | training(group, baselines, runs.learned_from(group))
 
 
 def _identity(spec: RunSpec, group: list[Record]) -> Row:
@@ -106,9 +123,15 @@ def _identity(spec: RunSpec, group: list[Record]) -> Row:
         "options": spec.method.options | {"scale": spec.method.scale},
         "role": "student",
         "train": vars(spec.train),
+        "settings": _named("detector", spec.detector.options)
+        | _named("dataset", spec.dataset.options),
         "seeds": sorted(r["spec"]["seed"] for r in group),
         "hashes": [r["hash"] for r in group],
     }
+
+
+def _named(part: str, options: dict[str, Any]) -> dict[str, Any]:
+    return {f"{part}.{name}": value for name, value in options.items()}
 
 
 def _accuracy(group: list[Record]) -> Row:
@@ -124,46 +147,17 @@ def _accuracy(group: list[Record]) -> Row:
     return row
 
 
-def _gain(metric: str, group, baselines, teacher) -> Row:
+def _gain(metric: str, group, baselines, runs: _Runs) -> Row:
     if any(b is None for b in baselines):
         return {f"{metric}_gain": None, f"{metric}_recovered": None}
     key = f"{metric}_map"
     base = fmean(b["metrics"][key] for b in baselines)
     gain = fmean(r["metrics"][key] for r in group) - base
+    teacher = runs.teacher(group[0])
     gap = teacher["metrics"][key] - base if teacher else 0.0
-    recovered = gain / gap if gap >= LEAST_GAP else None
+    clear = gap >= LEAST_GAP and not runs.gap_is_noise(metric, teacher, baselines)
+    recovered = gain / gap if clear else None
     return {f"{metric}_gain": gain, f"{metric}_recovered": recovered}
-
-
-def _costs(group: list[Record]) -> Row:
-    cost = group[0]["cost"]
-    return {
-        "parameters": cost["parameters"],
-        "method_parameters": cost["method_parameters"],
-        "macs": cost["macs"],
-        "ratio_parameters": cost["ratio"]["parameters"],
-        "ratio_macs": cost["ratio"]["macs"],
-        "latency_p50_ms": _mean(r["latency"]["p50"] for r in group),
-        "latency_p90_ms": _mean(r["latency"]["p90"] for r in group),
-        # Cores that other programs used meanwhile, in the worst of the runs.
-        "latency_contention": max((r["latency"].get("contention") or 0.0) for r in group),
-    }
-
-
-def _training(group, baselines) -> Row:
-    step = _mean(r["training"]["seconds_per_step"] for r in group)
-    plain = _mean(b["training"]["seconds_per_step"] for b in baselines if b)
-    return {
-        "seconds_per_step": step,
-        "step_against_none": step / plain if step and plain else None,
-        "training_seconds": _mean(r["training"]["seconds"] for r in group),
-        "peak_memory_bytes": max(r["training"]["peak_memory_bytes"] for r in group),
-    }
-
-
-def _mean(values) -> float | None:
-    values = [v for v in values if v is not None]
-    return fmean(values) if values else None
 
 
 def _teacher_rows(runs: _Runs, rows: list[Row]) -> list[Row]:
@@ -200,8 +194,9 @@ def _tell_apart(rows: list[Row]) -> None:
         row["label"] = row["method"] if variant is None else f"{row['method']} ({variant})"
         same[(*table_key(row), row["label"])].append(row)
     for group in same.values():
-        settings = [row["options"] | row["train"] for row in group]
-        differing = [k for k in settings[0] if len({repr(s.get(k)) for s in settings}) > 1]
+        settings = [row["options"] | row["train"] | row["settings"] for row in group]
+        names = dict.fromkeys(name for own in settings for name in own)
+        differing = [k for k in names if len({repr(s.get(k)) for s in settings}) > 1]
         for row, values in zip(group, settings, strict=True):
             row["label"] += "".join(f" {k}={values.get(k)}" for k in differing)
 

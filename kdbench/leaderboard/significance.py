@@ -28,6 +28,12 @@ def gain_intervals(runs: list[Record], baselines: list[Record | None]) -> Row:
     return row
 
 
+def is_within_noise(runs: list[Record], baselines: list[Record]) -> dict[str, bool]:
+    """Whether the interval of a difference in mAP holds zero, by metric; empty without one."""
+    found = paired_intervals(runs, baselines)
+    return {m: not found[f"{m}_map"].significant for m in METRICS if f"{m}_map" in found}
+
+
 def judge(rows: list[Row]) -> None:
     """Sets `bev_significant` and `bev_rank` (and those of 3D) of each row of one table.
 

@@ -9,13 +9,19 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from kdbench.evaluation.resample import METRICS
 from kdbench.files import write_text
-from kdbench.leaderboard.columns import COLUMNS, EXPLANATION, is_noise
+from kdbench.leaderboard import bands
+from kdbench.leaderboard.columns import COLUMNS, EXPLANATION, TABLES, Column, is_noise
 from kdbench.leaderboard.rows import Row, table_key
 
-# A terminal of 80 columns holds most of them, in two tables.
-ACCURACY = ["method", "seeds", "BEV mAP", "gain", "95 %", "3D mAP", "gain 3D"]
-COST = ["method", "params M", "GMAC", "ratio", "p50", "p90", "s/step", "x none"]
+# A terminal of 80 columns holds most of them, in three tables.
+TERMINAL = {
+    "accuracy": ["method", "seeds", "BEV mAP", "gain", "95 %", "3D mAP", "gain 3D"],
+    "beyond mAP": ["method", "worst", "worst 3D", "agree", "IoU", "rho", "D-ECE"],
+    "cost": ["method", "params M", "GMAC", "ratio", "p50", "p90", "s/step", "x none", "x all"],
+}
+NESTED = ("options", "train", "settings", "bands", "reliability")  # no columns of a sheet
 
 
 def sections(rows: list[Row]) -> list[tuple[str, list[Row]]]:
@@ -33,11 +39,11 @@ def table_title(key: tuple) -> str:
 
 
 def rich_tables(rows: list[Row]) -> list[Table]:
-    """Tables for the terminal: accuracy and cost of each section."""
+    """Tables for the terminal: accuracy, behaviour and cost of each section."""
     return [
         _rich_table(f"{title}: {what}", group, columns)
         for title, group in sections(rows)
-        for what, columns in (("accuracy", ACCURACY), ("cost", COST))
+        for what, columns in TERMINAL.items()
     ]
 
 
@@ -56,19 +62,30 @@ def _rich_table(title: str, rows: list[Row], columns: list[str]) -> Table:
     return table
 
 
+def named_tables(rows: list[Row]) -> dict[str, dict[str, Column]]:
+    """The tables of one section by name, each with its columns."""
+    by_band = {
+        f"{metric.upper()} AP by band": bands.band_columns(rows, metric) for metric in METRICS
+    }
+    return TABLES | {name: columns for name, columns in by_band.items() if columns}
+
+
 def markdown(rows: list[Row]) -> str:
     """The leaderboard as one Markdown page."""
-    lines = ["# kdbench leaderboard", "", EXPLANATION, ""]
+    lines = ["# kdbench leaderboard", "", EXPLANATION, "", bands.EXPLANATION, ""]
     for title, group in sections(rows):
-        lines += [f"## {_plain_text(title)}", "", "| " + " | ".join(COLUMNS) + " |"]
-        lines.append("|" + "|".join("---" if c == "method" else "---:" for c in COLUMNS) + "|")
-        lines += [_markdown_line(row) for row in group]
-        lines.append("")
+        lines += [f"## {_plain_text(title)}", ""]
+        for name, columns in named_tables(group).items():
+            lines += [f"### {name}", "", *_markdown_table(group, columns), ""]
     return "\n".join(lines)
 
 
-def _markdown_line(row: Row) -> str:
-    return "| " + " | ".join(_plain_text(c.show(row)) for c in COLUMNS.values()) + " |"
+def _markdown_table(rows: list[Row], columns: dict[str, Column]) -> list[str]:
+    return [
+        "| " + " | ".join(columns) + " |",
+        "|" + "|".join("---" if c == "method" else "---:" for c in columns) + "|",
+        *("| " + " | ".join(_plain_text(c.show(r)) for c in columns.values()) + " |" for r in rows),
+    ]
 
 
 def _plain_text(text: str) -> str:
@@ -80,6 +97,6 @@ def write_tables(rows: list[Row], folder: Path) -> list[Path]:
     """Writes leaderboard.md and leaderboard.csv; returns their paths."""
     page, sheet = folder / "leaderboard.md", folder / "leaderboard.csv"
     write_text(page, markdown(rows))
-    flat = [{k: v for k, v in row.items() if k not in ("options", "train")} for row in rows]
+    flat = [{k: v for k, v in row.items() if k not in NESTED} for row in rows]
     write_text(sheet, pd.DataFrame(flat).to_csv(index=False))
     return [page, sheet]

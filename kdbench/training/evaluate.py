@@ -5,14 +5,21 @@ import torch
 
 from kdbench.dataset import Dataset
 from kdbench.detector import Detections, Detector
+from kdbench.errors import DataError
+from kdbench.evaluation.agreement import agreement
+from kdbench.evaluation.bands import traits
+from kdbench.evaluation.breakdown import breakdown
+from kdbench.evaluation.calibration_error import calibration
 from kdbench.evaluation.kitti_ap import match
 from kdbench.evaluation.resample import pack, resampled_ap
 from kdbench.evaluation.to_kitti import to_kitti
 from kdbench.geometry.boxes import boxes_camera_to_lidar
 from kdbench.geometry.calibration import Calibration
 from kdbench.kitti_labels import KittiObjects
+from kdbench.spec import RunSpec
 from kdbench.training.data import evaluation_batches
 from kdbench.training.progress import Reporter
+from kdbench.training.store import load_detections
 
 BATCH = 4
 OUT_OF_RANGE = 3  # an occlusion level that no difficulty admits
@@ -39,20 +46,30 @@ def detect(
     return found
 
 
-def score(dataset: Dataset, found: dict[str, Detections], point_range) -> dict:
-    """KITTI AP of detections, and the headline means over classes.
+def score(
+    dataset: Dataset,
+    found: dict[str, Detections],
+    point_range,
+    teacher: dict[str, Detections] | None = None,
+) -> dict:
+    """KITTI AP of detections, the headline means over classes, and what lies behind them.
 
     `kitti` has the structure of `evaluation.kitti_ap.evaluate`; `bev_map` and `3d_map` are the
     means over the classes of AP at 40 recall positions, moderate difficulty, in percent;
-    `resamples` holds AP over resampled frames, see `evaluation/resample.py`.
+    `resamples` holds AP over resampled frames, see `evaluation/resample.py`; `breakdown` is AP by
+    band and `calibration` the error of the scores, see the files of these names in `evaluation`;
+    `agreement` is that with the detections of the `teacher`, None without one.
     Objects whose centre is outside `point_range` are neither hits nor misses: a profile that
     looks at a part of the street is judged on that part.
     """
-    truth = {}
-    for frame_id in found:
-        calibration = dataset.frame(frame_id).calibration
-        truth[frame_id] = ignore_outside(dataset.objects(frame_id), calibration, point_range)
     results = kitti_results(dataset, found)
+    truth, truth_traits, found_traits = {}, {}, {}
+    for frame_id in found:
+        frame = dataset.frame(frame_id)
+        objects = ignore_outside(dataset.objects(frame_id), frame.calibration, point_range)
+        truth[frame_id] = objects
+        truth_traits[frame_id] = traits(objects, frame.calibration, frame.points)
+        found_traits[frame_id] = traits(results[frame_id], frame.calibration)
     matches = match(truth, results, dataset.classes)
     kitti = matches.report()
     return {
@@ -60,9 +77,27 @@ def score(dataset: Dataset, found: dict[str, Detections], point_range) -> dict:
         "bev_map": mean_moderate(kitti, "bev"),
         "3d_map": mean_moderate(kitti, "3d"),
         "resamples": pack(resampled_ap(matches), len(found), matches.classes),
+        "breakdown": breakdown(
+            truth, results, truth_traits, found_traits, dataset.classes, fill_recall=True
+        ),
+        "calibration": calibration(truth, results, dataset.classes),
+        "agreement": agreement(teacher, found, dataset.classes) if teacher else None,
         "frames": len(found),
         "point_range": [float(x) for x in point_range],
     }
+
+
+def teacher_detections(spec: RunSpec) -> dict[str, Detections] | None:
+    """What the teacher of a run's table detected; None for that teacher, or without a copy of it.
+
+    It is the trained, full-width network also where a method learns from another one, or none.
+    """
+    if spec == spec.teacher():
+        return None
+    try:
+        return load_detections(spec.teacher())
+    except DataError:
+        return None
 
 
 def kitti_results(dataset: Dataset, found: dict[str, Detections]) -> dict[str, KittiObjects]:
