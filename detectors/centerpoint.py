@@ -21,7 +21,7 @@ from torch import Tensor
 from kdbench.dataset import Batch
 from kdbench.detector import Detections, Detector
 from kdbench.detectors.layers.bev_backbone import BevBackbone, UpsamplingNeck
-from kdbench.detectors.layers.bev_taps import bev_tap_specs, bev_taps
+from kdbench.detectors.layers.bev_taps import bev_tap_specs, dense_taps
 from kdbench.detectors.layers.center_head import CODE_SIZE, CenterHead
 from kdbench.detectors.layers.pillar_map import PillarInputs, PillarMap, check_grid
 from kdbench.detectors.layers.sparse_encoder import STRIDE
@@ -135,10 +135,10 @@ class CenterPoint(Detector):
 
     def forward(self, inputs: PillarInputs | VoxelInputs) -> Taps:
         x, taps = self.encoder(inputs)
-        maps, preacts = self.backbone(x)
-        neck = self.neck(maps)
-        heads = {f"head.{name}": y for name, y in self.head(neck).items()}
-        return taps | bev_taps(maps, preacts) | {"neck": neck} | heads
+        return taps | self.dense(x)
+
+    def dense(self, x: Tensor) -> Taps:
+        return dense_taps(self.backbone, self.neck, self.head, x)
 
     def loss(self, taps: Taps, batch: Batch) -> dict[str, Tensor]:
         return self.head.loss(_head_outputs(taps), batch)

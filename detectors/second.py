@@ -16,7 +16,7 @@ from kdbench.dataset import Batch
 from kdbench.detector import Detections, Detector
 from kdbench.detectors.layers.anchor_head import AnchorHead
 from kdbench.detectors.layers.bev_backbone import BevBackbone, UpsamplingNeck
-from kdbench.detectors.layers.bev_taps import bev_tap_specs, bev_taps
+from kdbench.detectors.layers.bev_taps import bev_tap_specs, dense_taps
 from kdbench.detectors.layers.sparse_encoder import STRIDE
 from kdbench.detectors.layers.voxel_map import VoxelInputs, VoxelMap, check_voxels
 from kdbench.ops.voxelise import Grid
@@ -89,10 +89,10 @@ class Second(Detector):
 
     def forward(self, inputs: VoxelInputs) -> Taps:
         x, taps = self.encoder(inputs)
-        maps, preacts = self.backbone(x)
-        neck = self.neck(maps)
-        heads = {f"head.{name}": y for name, y in self.head(neck).items()}
-        return taps | bev_taps(maps, preacts) | {"neck": neck} | heads
+        return taps | self.dense(x)
+
+    def dense(self, x: Tensor) -> Taps:
+        return dense_taps(self.backbone, self.neck, self.head, x)
 
     def loss(self, taps: Taps, batch: Batch) -> dict[str, Tensor]:
         return self.head.loss(_head_outputs(taps), batch)

@@ -10,7 +10,7 @@ from kdbench.dataset import Batch
 from kdbench.detector import Detections
 from kdbench.detectors.layers import anchors as A
 from kdbench.detectors.layers.losses import box_code_loss, sigmoid_focal
-from kdbench.geometry.nms import rotated_nms
+from kdbench.detectors.layers.nms_by_class import nms_of_logits
 from kdbench.ops.bev_iou import aligned_footprints
 
 CLS_WEIGHT, BOX_WEIGHT, DIR_WEIGHT = 1.0, 2.0, 0.2  # published loss weights
@@ -98,21 +98,14 @@ class AnchorHead(nn.Module):
         `score` is the least score, `nms` the IoU above which the lesser box goes, `before` and
         `after` how many boxes enter NMS a class and leave a frame.
         """
-        scores = outputs["cls"].float().sigmoid()
-        frames = zip(scores, outputs["box"].float(), outputs["dir"], strict=True)
+        frames = zip(outputs["cls"].float(), outputs["box"], outputs["dir"], strict=True)
         return [self._predict_frame(*frame, score, nms, before, after) for frame in frames]
 
-    def _predict_frame(self, scores, codes, dirs, least, nms, before, after) -> Detections:
-        scores, codes = scores.reshape(-1, len(self.classes)), codes.reshape(-1, 7)
-        dirs, anchors = dirs.reshape(-1, 2).argmax(1), self.anchors.reshape(-1, 7)
-        found = []
-        for i in range(len(self.classes)):
-            top, index = scores[:, i].topk(min(before, len(scores)))
-            index = index[top >= least]
-            boxes = A.decode(codes[index], anchors[index])
-            boxes[:, 6] = A.set_heading(boxes[:, 6], dirs[index])
-            kept = rotated_nms(boxes, scores[index, i], nms, after)
-            found.append((boxes[kept], scores[index, i][kept], torch.full_like(kept, i)))
-        boxes, best, labels = (torch.cat(parts) for parts in zip(*found, strict=True))
-        order = torch.argsort(best, descending=True, stable=True)[:after]
-        return Detections(boxes[order], best[order], labels[order])
+    def _predict_frame(self, cls, codes, dirs, *limits) -> Detections:
+        def decode(index):
+            place = torch.unravel_index(index, cls.shape[:3])
+            boxes = A.decode(codes[place].float(), self.anchors[place])
+            boxes[:, 6] = A.set_heading(boxes[:, 6], dirs[place].argmax(1))
+            return boxes
+
+        return nms_of_logits(decode, cls.reshape(-1, len(self.classes)), *limits)

@@ -3,7 +3,7 @@
 from itertools import accumulate
 from operator import mul
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from kdbench.detectors.layers.bev_backbone import BevBackbone
 from kdbench.taps import Kind, Taps, TapSpec
@@ -21,6 +21,14 @@ def bev_tap_specs(backbone: BevBackbone, strides, cell: float, corner) -> dict[s
         affine = (norm.weight, norm.bias)
         specs[f"preact.{i}"] = TapSpec(Kind.BEV, norm.num_features, size, corner, affine=affine)
     return specs
+
+
+def dense_taps(backbone: BevBackbone, neck: nn.Module, head: nn.Module, x: Tensor) -> Taps:
+    """All taps from a map (B, C, H, W) on: those of the backbone, `neck` and `head.*`."""
+    maps, preacts = backbone(x)
+    joined = neck(maps)
+    heads = {f"head.{name}": y for name, y in head(joined).items()}
+    return bev_taps(maps, preacts) | {"neck": joined} | heads
 
 
 def bev_taps(maps: list[Tensor], preacts: list[Tensor]) -> Taps:

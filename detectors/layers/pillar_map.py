@@ -20,6 +20,28 @@ class PillarInputs:
     features: Tensor  # (n, 9)
 
 
+def pillar_inputs(batch: Batch, grid: Grid) -> PillarInputs:
+    """The pillars of a batch."""
+    pillars = pillarise(batch.points, grid, len(batch))
+    return PillarInputs(pillars, decorate(pillars, grid))
+
+
+def pillar_map(
+    encoder: PillarEncoder, grid: Grid, inputs: PillarInputs
+) -> tuple[Tensor, dict[str, Rows]]:
+    """The map (B, C, H, W) of prepared pillars, and their taps."""
+    pillars = inputs.pillars
+    rows = encoder(inputs.features, pillars.counts)
+    shape = (pillars.frames, grid.height, grid.width)
+    taps = {"voxel": Rows(rows, pillars.coordinates, pillars.counts)}
+    return rows_to_map(rows, pillars.coordinates, shape), taps
+
+
+def pillar_tap_specs(grid: Grid, channels: int) -> dict[str, TapSpec]:
+    """What the taps of `pillar_map` are."""
+    return {"voxel": TapSpec(Kind.ROWS, channels, grid.cell[0], grid.point_range[:2])}
+
+
 class PillarMap(nn.Module):
     """Encodes the pillars of `grid` and places them on a map."""
 
@@ -35,21 +57,15 @@ class PillarMap(nn.Module):
 
     def tap_specs(self) -> dict[str, TapSpec]:
         """What the taps of `forward` are."""
-        corner = self.grid.point_range[:2]
-        return {"voxel": TapSpec(Kind.ROWS, self.channels, self.cell, corner)}
+        return pillar_tap_specs(self.grid, self.channels)
 
     def prepare(self, batch: Batch) -> PillarInputs:
         """The pillars of a batch."""
-        pillars = pillarise(batch.points, self.grid, len(batch))
-        return PillarInputs(pillars, decorate(pillars, self.grid))
+        return pillar_inputs(batch, self.grid)
 
     def forward(self, inputs: PillarInputs) -> tuple[Tensor, dict[str, Rows]]:
         """The map (B, C, H, W) of prepared pillars, and their taps."""
-        pillars = inputs.pillars
-        rows = self.encoder(inputs.features, pillars.counts)
-        shape = (pillars.frames, self.grid.height, self.grid.width)
-        taps = {"voxel": Rows(rows, pillars.coordinates, pillars.counts)}
-        return rows_to_map(rows, pillars.coordinates, shape), taps
+        return pillar_map(self.encoder, self.grid, inputs)
 
 
 def check_grid(detector: str, grid: Grid, factor: int) -> None:

@@ -30,5 +30,5 @@ def rows_to_map(rows: Tensor, coordinates: Tensor, shape: tuple[int, int, int]) 
     frames, height, width = shape
     place = (coordinates[:, 0] * height + coordinates[:, 1]) * width + coordinates[:, 2]
     flat = rows.new_zeros((frames * height * width, rows.shape[1]))
-    flat = flat.index_copy(0, place, rows)
+    flat = flat.index_copy_(0, place, rows)
     return flat.view(frames, height, width, rows.shape[1]).permute(0, 3, 1, 2)
