@@ -10,7 +10,7 @@ from kdbench.dataset import Batch
 from kdbench.detector import Detections
 from kdbench.detectors.layers import anchors as A
 from kdbench.detectors.layers.losses import box_code_loss, sigmoid_focal
-from kdbench.detectors.layers.nms_by_class import nms_of_logits
+from kdbench.detectors.layers.nms_by_class import nms_of_candidates
 from kdbench.ops.bev_iou import aligned_footprints
 
 CLS_WEIGHT, BOX_WEIGHT, DIR_WEIGHT = 1.0, 2.0, 0.2  # published loss weights
@@ -98,14 +98,18 @@ class AnchorHead(nn.Module):
         `score` is the least score, `nms` the IoU above which the lesser box goes, `before` and
         `after` how many boxes enter NMS a class and leave a frame.
         """
-        frames = zip(outputs["cls"].float(), outputs["box"], outputs["dir"], strict=True)
+        scores = outputs["cls"].float().sigmoid()
+        frames = zip(scores, outputs["box"], outputs["dir"], strict=True)
         return [self._predict_frame(*frame, score, nms, before, after) for frame in frames]
 
-    def _predict_frame(self, cls, codes, dirs, *limits) -> Detections:
+    def _predict_frame(self, scores, codes, dirs, *limits) -> Detections:
+        codes, dirs = codes.flatten(0, 1), dirs.flatten(0, 1)  # (cells, A, ...): no copies
+        anchors = self.anchors.view(-1, 7)
+
         def decode(index):
-            place = torch.unravel_index(index, cls.shape[:3])
-            boxes = A.decode(codes[place].float(), self.anchors[place])
+            place = index // self.per_cell, index % self.per_cell
+            boxes = A.decode(codes[place].float(), anchors[index])
             boxes[:, 6] = A.set_heading(boxes[:, 6], dirs[place].argmax(1))
             return boxes
 
-        return nms_of_logits(decode, cls.reshape(-1, len(self.classes)), *limits)
+        return nms_of_candidates(decode, scores.reshape(-1, len(self.classes)), *limits)

@@ -17,7 +17,7 @@ from kdbench.dataset import Batch
 from kdbench.detector import Detections
 from kdbench.detectors.layers.bev_backbone import conv_block
 from kdbench.detectors.layers.heat_maps import gaussian_radius, heat_map_focal, heat_maps
-from kdbench.detectors.layers.nms_by_class import nms_of_logits
+from kdbench.detectors.layers.nms_by_class import nms_by_class
 
 CODE = {"offset": 2, "z": 1, "size": 3, "heading": 2}  # a branch each, in the order of the code
 CODE_SIZE = sum(CODE.values())
@@ -81,9 +81,6 @@ class CenterHead(nn.Module):
         height, width = codes.shape[-4:-2]
         column = torch.arange(width, device=codes.device).view(-1, 1)
         row = torch.arange(height, device=codes.device).view(-1, 1, 1)
-        return self._boxes(codes, row, column)
-
-    def _boxes(self, codes: Tensor, row: Tensor, column: Tensor) -> Tensor:
         x = (codes[..., 0] + column) * self.cell + self.corner[0]
         y = (codes[..., 1] + row) * self.cell + self.corner[1]
         size = codes[..., 3:6].clamp(max=LARGEST).exp()
@@ -123,15 +120,10 @@ class CenterHead(nn.Module):
         self, outputs: dict[str, Tensor], score: float, nms: float, before: int, after: int
     ) -> list[Detections]:
         """Detections of each frame; the options are those of `nms_by_class`."""
-        frames = zip(outputs["cls"].float(), outputs["box"], strict=True)
-        return [self._predict_frame(*frame, score, nms, before, after) for frame in frames]
-
-    def _predict_frame(self, cls, codes, *limits) -> Detections:
-        def decode(index):
-            row, column, only = torch.unravel_index(index, cls.shape[:3])
-            return self._boxes(codes[row, column, only].float(), row, column)
-
-        return nms_of_logits(decode, cls.flatten(0, 2), *limits)
+        scores = outputs["cls"].float().sigmoid().flatten(1, 3)
+        boxes = self.decode(outputs["box"].float()).flatten(1, 3)
+        frames = zip(boxes, scores, strict=True)
+        return [nms_by_class(*frame, score, nms, before, after) for frame in frames]
 
 
 def _yaw(codes: Tensor) -> Tensor:

@@ -18,36 +18,29 @@ def nms_by_class(
     `least` is the least score, `overlap` the BEV IoU above which the lesser box goes, `before`
     and `after` how many boxes enter NMS a class and leave the frame.
     """
-    best = [of_class.topk(min(before, len(scores))) for of_class in scores.unbind(1)]
-    return _suppress(boxes.__getitem__, best, least, overlap, after)
+    return nms_of_candidates(boxes.__getitem__, scores, least, overlap, before, after)
 
 
 @torch.no_grad()
-def nms_of_logits(
+def nms_of_candidates(
     decode: Callable[[Tensor], Tensor],
-    logits: Tensor,
+    scores: Tensor,
     least: float,
     overlap: float,
     before: int,
     after: int,
 ) -> Detections:
-    """As `nms_by_class`, from logits (n, classes); `decode` makes boxes (k, 7) of indices (k,).
+    """As `nms_by_class`, with `decode` to make the boxes (k, 7) of indices (k,).
 
-    Only what enters NMS gets a score and a box: a map has some hundred thousand places.
+    Only what enters NMS is decoded: a map has some hundred thousand places.
     """
-    best = [of_class.topk(min(before, len(logits))) for of_class in logits.unbind(1)]
-    best = [(top.sigmoid(), index) for top, index in best]
-    return _suppress(decode, best, least, overlap, after)
-
-
-def _suppress(boxes_of, best, least, overlap, after) -> Detections:
-    """NMS of the pairs of scores (k,) and indices (k,) of each class."""
     found = []
-    for i, (scores, index) in enumerate(best):
-        good = scores >= least
-        scores, boxes = scores[good], boxes_of(index[good])
-        kept = rotated_nms(boxes, scores, overlap, after)
-        found.append((boxes[kept], scores[kept], torch.full_like(kept, i)))
-    boxes, scores, labels = (torch.cat(parts) for parts in zip(*found, strict=True))
-    order = torch.argsort(scores, descending=True, stable=True)[:after]
-    return Detections(boxes[order], scores[order], labels[order])
+    for i, of_class in enumerate(scores.unbind(1)):
+        top, index = of_class.topk(min(before, len(scores)))
+        good = top >= least
+        top, boxes = top[good], decode(index[good])
+        kept = rotated_nms(boxes, top, overlap, after)
+        found.append((boxes[kept], top[kept], torch.full_like(kept, i)))
+    boxes, best, labels = (torch.cat(parts) for parts in zip(*found, strict=True))
+    order = torch.argsort(best, descending=True, stable=True)[:after]
+    return Detections(boxes[order], best[order], labels[order])
