@@ -10,6 +10,7 @@ import click
 import torch
 
 from kdbench.build import build_detector
+from kdbench.cli.latency_text import show
 from kdbench.cli.measured import (
     detector_options,
     detector_spec,
@@ -17,17 +18,21 @@ from kdbench.cli.measured import (
     input_options,
     named_dataset,
     open_dataset,
-    print_table,
 )
 from kdbench.cli.output import console, json_option, write_json
 from kdbench.dataset import Dataset
 from kdbench.detector import Detector
 from kdbench.errors import UsageError
+from kdbench.inference import Options
+from kdbench.measure.compression import network_size
 from kdbench.measure.contention import DISTURBED
 from kdbench.measure.device import resolve_device
 from kdbench.measure.environment import environment
 from kdbench.measure.inputs import Inputs
 from kdbench.measure.latency import measure_latency
+from kdbench.measure.roofline import attained, measured_peak
+from kdbench.measure.speed_up import ready, speed_up
+from kdbench.measure.stages import stage_times
 from kdbench.spec import RunSpec, parse_overrides
 
 RANDOM_NOTE = (
@@ -45,14 +50,21 @@ RANDOM_NOTE = (
 @click.option("--warmup", default=5, show_default=True, help="Frames before that do not count.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:<i>.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads  [torch's choice]")
+@click.option("--fused", is_flag=True, help="Beside it a copy with batch norms folded away.")
+@click.option("--half", is_flag=True, help="... and convolutions in half precision.")
+@click.option("--compiled", is_flag=True, help="... and the dense part by torch.compile.")
+@click.option("--graph", is_flag=True, help="... and the dense part as a CUDA graph.")
+@click.option("--stages", is_flag=True, help="Time of each part, and its share of the peak.")
 @json_option
 def latency(
     detector, ratio, profile, assignments, record, dataset, data_root,
-    frames, repeats, warmup, device, threads, json_file,
+    frames, repeats, warmup, device, threads, fused, half, compiled, graph, stages, json_file,
 ) -> None:  # fmt: skip
     """Latency at batch 1, from points on the device to boxes on the device.
 
-    Without --run the weights are random.
+    Without --run the weights are random. --fused, --half, --compiled and --graph measure a copy
+    of the detector for inference alone in turns with the plain one; of a trained run they also
+    tell how far its AP moves.
     """
     place = resolve_device(device)
     if record and any((detector, ratio, profile, assignments, dataset)):
@@ -66,9 +78,16 @@ def latency(
         subject = _random(
             detector, ratio, profile, parse_overrides(assignments), dataset, data_root, frames
         )
+    fast = Options(half, compiled, graph) if any((fused, half, compiled, graph)) else None
+    extra = {}
     with _threads(threads), console.status("measuring"):
-        batches = subject.inputs.batches
-        measured = measure_latency(subject.network, batches, place, repeats, warmup)
+        if fast:
+            measured, extra["fused"] = _both(subject, fast, place, repeats, warmup)
+        else:
+            batches = subject.inputs.batches
+            measured = measure_latency(subject.network, batches, place, repeats, warmup)
+        if stages:
+            extra |= _where_time_goes(subject, measured["p50"], place)
         where = environment(place)
     result = {
         "detector": subject.name,
@@ -76,11 +95,33 @@ def latency(
         "input": subject.inputs.description,
         "environment": where,
         "latency_ms": measured,
+        **extra,
     }
     write_json(result, json_file)
     if json_file != "-":
-        _show(result)
+        show(result)
     _caution(subject, measured["contention"])
+
+
+def _both(subject: "Subject", options: Options, place, repeats, warmup) -> tuple[dict, dict]:
+    """Latency of the plain detector and of its fast version, and what the latter costs."""
+    batches = subject.inputs.batches
+    fast, seconds = ready(subject.network, options, batches[0], place)
+    plain, quick = speed_up(subject.network, fast, batches, place, repeats, warmup)
+    found = {"options": str(options), "first_frame_seconds": seconds, "latency_ms": quick}
+    if subject.data is not None and subject.weights == "trained":
+        found["map"] = [
+            _mean_ap(network, subject.data, place) for network in (subject.network, fast)
+        ]
+    return plain, found
+
+
+def _where_time_goes(subject: "Subject", p50: float, place) -> dict:
+    size = network_size(subject.network, subject.inputs.batches[:5])
+    return {
+        "stages_ms": stage_times(subject.network, subject.inputs.batches, place),
+        "roofline": attained(size, p50 / 1e3, measured_peak(place)),
+    }
 
 
 def _caution(subject: "Subject", others: float | None) -> None:
@@ -103,6 +144,7 @@ class Subject:
     weights: str  # "random" or "trained"
     network: Detector
     inputs: Inputs
+    data: Dataset | None = None
 
 
 def _random(name, ratio, profile, overrides, dataset, data_root, frames) -> Subject:
@@ -122,7 +164,7 @@ def _trained(record: str, data_root: str | None, frames: int) -> Subject:
     data = open_dataset(spec, data_root)
     network = load_trained(spec)
     inputs = input_frames(data, network.point_range, frames)
-    return Subject(spec.label, "trained", network, inputs)
+    return Subject(spec.label, "trained", network, inputs, data)
 
 
 def _spec_of(record: str) -> RunSpec:
@@ -145,17 +187,10 @@ def _threads(count: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _show(result: dict) -> None:
-    measured, where = result["latency_ms"], result["environment"]
-    stages = measured["stages"].items()
-    print_table(
-        f"{result['detector']}, {result['weights']} weights",
-        ("", "ms"),
-        [
-            *((name, f"{measured[name]:.2f}") for name in ("p50", "p90", "p99", "mean")),
-            *((f"  {stage} p50", f"{value:.2f}") for stage, value in stages),
-        ],
-        f"batch 1, {measured['count']} samples on {result['input']}; "
-        f"{measured['detections']:.1f} boxes a frame",
-        f"{where['device']}, {where['threads']} CPU threads",
-    )
+def _mean_ap(network: Detector, data: Dataset, place: torch.device) -> dict[str, float]:
+    """BEV and 3D mAP of a detector on the val frames, in percent."""
+    from kdbench.training.evaluate import detect, score
+    from kdbench.training.progress import Reporter
+
+    metrics = score(data, detect(network, data, place, Reporter(True)), network.point_range)
+    return {name: metrics[name] for name in ("bev_map", "3d_map")}

@@ -95,6 +95,34 @@ def test_a_disturbed_measurement_is_noted(capsys, record, monkeypatch, cores, no
     assert ("other programs used" in capsys.readouterr().err) is noted
 
 
+def test_a_fast_version_stands_beside_the_plain_one(capsys, record, monkeypatch):
+    maps = iter([{"bev_map": 50.0, "3d_map": 30.0}, {"bev_map": 49.5, "3d_map": 30.25}])
+    monkeypatch.setattr("kdbench.cli.latency._mean_ap", lambda *_: next(maps))
+    assert run("--run", record, *FEW, "--half") == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "plain, ms" in out and "fused+half, ms" in out
+    assert "BEV mAP 50.00 -0.50, 3D mAP 30.00 +0.25" in out
+    assert "times as fast" in out
+
+
+def test_fused_and_stages_are_in_the_json(capsys):
+    assert (
+        run("--profile", "tiny", "--ratio", "16", *FEW, "--fused", "--stages", "--json", "-") == 0
+    )
+    found = json.loads(capsys.readouterr().out)
+    assert found["fused"]["options"] == "fused"
+    assert found["fused"]["latency_ms"]["difference"] < 1e-4
+    assert "map" not in found["fused"]  # random weights
+    assert list(found["stages_ms"])[1:5] == ["encoder", "backbone", "neck", "head"]
+    assert found["roofline"]["by"] in ("compute", "memory") and found["roofline"]["bound"] > 0
+
+
+def test_stages_are_printed(capsys):
+    assert run("--profile", "tiny", "--ratio", "16", *FEW, "--stages") == 0
+    out = capsys.readouterr().out
+    assert "median ms: prepare" in out and "a matrix product reaches here" in out
+
+
 def test_mistakes_are_one_line(capsys, record, tmp_path, monkeypatch):
     assert "leave out --detector" in fails(capsys, "--run", record, "--ratio", "4")
     assert "cannot be read" in fails(capsys, "--run", str(tmp_path / "absent.json"))
@@ -103,6 +131,7 @@ def test_mistakes_are_one_line(capsys, record, tmp_path, monkeypatch):
     (tmp_path / "broken.json").write_text("{")
     assert "not the record of a run" in fails(capsys, "--run", str(tmp_path / "broken.json"))
     assert "unknown device 'tpu'" in fails(capsys, "--device", "tpu")
+    assert "CUDA graph needs" in fails(capsys, "--profile", "tiny", "--graph", "--device", "cpu")
     assert "repeats must be" in fails(capsys, "--profile", "tiny", "--repeats", "0")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert "torch sees no CUDA device" in fails(capsys, "--device", "cuda")

@@ -40,8 +40,8 @@ def test_percentiles_are_those_of_numpy():
 def test_result_is_plain_and_complete(detector):
     found = measure_latency(detector, batches(3), CPU, repeats=2, warmup=1)
     assert list(found) == [
-        "mean", "p50", "p90", "p99", "stages", "count", "frames", "repeats", "warmup",
-        "detections", "contention", "samples",
+        "mean", "p50", "p90", "p99", "stages", "cpu", "count", "frames", "repeats", "warmup",
+        "contention", "detections", "samples",
     ]  # fmt: skip
     assert list(found["stages"]) == ["voxelise", "network", "postprocess"]
     assert json.loads(json.dumps(found)) == found
