@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from kdbench.dataset import collate
 from kdbench.errors import DataError
 from kdbench.training.data import epoch_order, evaluation_batches, training_batches
 
@@ -22,6 +23,15 @@ def test_an_epoch_entered_in_its_middle_gives_the_same_batches(dataset):
     rest = list(training_batches(dataset, seed=3, epoch=1, batch_size=1, skip=2))
     assert len(whole) == 4
     assert all(same(a, b) for a, b in zip(whole[2:], rest, strict=True))
+
+
+def test_batches_made_ahead_are_those_made_one_by_one(dataset):
+    order = epoch_order(dataset.ids("train"), seed=3, epoch=1)
+    for i, batch in enumerate(training_batches(dataset, seed=3, epoch=1, batch_size=2)):
+        places = range(2 * i, 2 * i + 2)
+        draws = [np.random.default_rng([3, 1, place]) for place in places]
+        frames = [dataset.training_frame(order[p], d) for p, d in zip(places, draws, strict=True)]
+        assert same(batch, collate(frames))
 
 
 def test_every_epoch_holds_every_frame_once_in_another_order():
