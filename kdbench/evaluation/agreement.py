@@ -22,14 +22,14 @@ Found = Mapping[str, Detections]
 Matched = np.ndarray  # (k, 4): class, IoU, score of the teacher, score of the student
 
 
-def agreement(teacher: Found, student: Found, classes: Sequence[str]) -> dict:
+def agreement(teacher: Found, student: Found, classes: Sequence[str]) -> dict | None:
     """Agreement of two runs' detections of the same frames, with scores of LEAST_SCORE or more.
 
     Gives `f1` (twice the pairs over the detections of both), `recall` (of the teacher's) and
     `precision` (of the student's), 0..1, None without detections; `iou`, the mean over the
     pairs; `pearson` and `spearman`, correlations of their scores, None with fewer than
     LEAST_PAIRS or equal scores; the counts `teacher`, `student`, `pairs`; and `classes`, the F1
-    of each class. Raises DataError when the frames differ.
+    of each class. None where neither detects anything. Raises DataError when the frames differ.
     """
     if set(teacher) != set(student):
         raise DataError("teacher and student have detections of different frames")
@@ -37,6 +37,8 @@ def agreement(teacher: Found, student: Found, classes: Sequence[str]) -> dict:
     kept = [{i: _above(found[i]) for i in teacher} for found in (teacher, student)]
     pairs = np.concatenate([_matched(*(side[i] for side in kept), limits) for i in teacher])
     labels = [np.concatenate([d[2] for d in side.values()]) for side in kept]
+    if not any(map(len, labels)):
+        return None
     own = [
         _shares(*((x == c).sum() for x in labels), (pairs[:, 0] == c).sum())["f1"]
         for c in range(len(classes))

@@ -32,7 +32,7 @@ from kdbench.evaluation.precision import average_precision, precision_curves
 from kdbench.kitti_labels import KittiObjects, empty
 
 METRICS = ("bev", "3d")
-LEAST = 10  # objects of a class in a band; AP of fewer says nothing
+LEAST = 20  # objects of a class in a band; AP of fewer says nothing
 
 Frames = Mapping[str, KittiObjects]
 

@@ -58,7 +58,7 @@ def score(
     means over the classes of AP at 40 recall positions, moderate difficulty, in percent;
     `resamples` holds AP over resampled frames, see `evaluation/resample.py`; `breakdown` is AP by
     band and `calibration` the error of the scores, see the files of these names in `evaluation`;
-    `agreement` is that with the detections of the `teacher`, None without one.
+    `agreement` is that with the detections of the `teacher`, None without them.
     Objects whose centre is outside `point_range` are neither hits nor misses: a profile that
     looks at a part of the street is judged on that part.
     """

@@ -12,7 +12,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from kdbench.evaluation.bands import BANDS
+from kdbench.evaluation.calibration_error import BINS
 from kdbench.evaluation.resample import DRAWS, pack
+from kdbench.leaderboard.behaviour import AGREEMENT
 from kdbench.records import SCHEMA, write_record
 from kdbench.registry import methods
 from kdbench.spec import RunSpec, build_spec, with_method
@@ -42,6 +45,8 @@ def made_record(spec: RunSpec, rng) -> dict:
         "metrics": {
             "kitti": kitti, "bev_map": moderate[0].mean(), "3d_map": moderate[1].mean(),
             "resamples": pack(np.maximum(drawn, 0), 150, CLASSES), "frames": 150,
+            "breakdown": made_breakdown(rng), "calibration": made_calibration(rng),
+            "agreement": dict.fromkeys(AGREEMENT, rng.uniform(0.5, 1)),
         },
         "cost": {
             "parameters": 1_217_320, "method_parameters": 6208, "macs": 515_936_573,
@@ -51,8 +56,31 @@ def made_record(spec: RunSpec, rng) -> dict:
                     "samples": samples.tolist()},
         "training": {"seconds_per_step": rng.uniform(0.1, 1), "seconds": 390.77,
                      "peak_memory_bytes": 10**9},
+        "date": "2026-01-01T00:00:00+00:00",
         "environment": {"torch": "2.13.0", "python": "3.11", "threads": 2, "commit": "0" * 40},
     }  # fmt: skip
+
+
+def made_breakdown(rng) -> dict:
+    names = {trait: [band.name for band in own] for trait, own in BANDS.items()}
+    count = sum(map(len, names.values()))
+    ap = {m: {c: rng.uniform(10, 60, count).tolist() for c in (*CLASSES, "mean")}
+          for m in ("bev", "3d")}  # fmt: skip
+    return {"bands": names, "objects": dict.fromkeys(CLASSES, [50] * count), **ap}
+
+
+def made_calibration(rng) -> dict:
+    def bins() -> dict:
+        right = rng.integers(0, 50, BINS)
+        count = right + rng.integers(0, 50, BINS)
+        return {
+            "count": count.tolist(),
+            "right": right.tolist(),
+            "score": rng.random(BINS).tolist(),
+        }
+
+    error = dict.fromkeys((*CLASSES, "mean"), rng.uniform(0, 0.3))
+    return {m: {"error": error, "bins": {c: bins() for c in CLASSES}} for m in ("bev", "3d")}
 
 
 @pytest.fixture(scope="module")

@@ -105,6 +105,25 @@ def test_rows_of_one_method_are_told_apart_by_what_differs():
     assert labels == ["kd (bce) weight=1.0", "kd (bce) weight=2.0"]
 
 
+def test_no_share_of_a_gap_within_noise():
+    records = [with_frames(record(TEACHER, 43.0), 4.0), with_frames(record(NONE, 40.0), 4.0)]
+    records += [with_frames(record(KD, 42.0), 4.0)]
+    assert row_of(leaderboard(records), "kd (bce)")["bev_recovered"] is None
+    records[0] = with_frames(record(TEACHER, 80.0), 4.0)
+    assert row_of(leaderboard(records), "kd (bce)")["bev_recovered"] == pytest.approx(2 / 40)
+
+
+def test_rows_that_differ_in_the_detector_or_its_frames_are_told_apart():
+    options = KD.detector.options | {"nms_after": 7}
+    other = replace(KD, detector=replace(KD.detector, options=options))
+    labels = [r["label"] for r in leaderboard([record(KD, 45), record(other, 46)])]
+    assert labels == ["kd (bce) detector.nms_after=50", "kd (bce) detector.nms_after=7"]
+    options = KD.dataset.options | {"augmentation": {"rotation": 0.9}}
+    other = replace(KD, dataset=replace(KD.dataset, options=options))
+    labels = [r["label"] for r in leaderboard([record(KD, 45), record(other, 46)])]
+    assert labels[1] == "kd (bce) dataset.augmentation={'rotation': 0.9}"
+
+
 def test_ratios_stand_in_tables_of_their_own():
     small = replace(KD, detector=replace(KD.detector, ratio=16.0))
     rows = leaderboard([record(TEACHER, 60), record(KD, 45), record(small, 30)])

@@ -1,0 +1,54 @@
+"""Record files: their dates, and records that are not of the run they say they are."""
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+from click.testing import CliRunner
+
+from kdbench.cli.report import report
+from kdbench.errors import KdbenchError
+from kdbench.records import check_hash, each_record, read_records, write_record
+
+
+def test_a_record_is_dated_when_it_is_first_written(records, tmp_path):
+    before = datetime.now(UTC).replace(microsecond=0)
+    path = write_record(tmp_path, records[0])
+    date = json.loads(path.read_text())["date"]
+    assert before <= datetime.fromisoformat(date) <= datetime.now(UTC)
+    records[0]["date"] = "2020-01-01T00:00:00+00:00"
+    write_record(tmp_path, records[0])
+    assert json.loads(path.read_text())["date"] == "2020-01-01T00:00:00+00:00"
+
+
+def test_an_unknown_date_stays_unknown(records, tmp_path):
+    records[0]["date"] = None
+    assert json.loads(write_record(tmp_path, records[0]).read_text())["date"] is None
+
+
+def test_one_at_a_time_or_all_at_once(records, tmp_path):
+    for record in records:
+        write_record(tmp_path, record)
+    assert list(each_record(tmp_path)) == read_records(tmp_path)
+    assert len(read_records(tmp_path)) == len(records)
+
+
+def test_a_record_of_another_run_is_found(records):
+    for record in records:
+        check_hash(record)
+    records[0]["spec"]["train"]["lr"] *= 2
+    with pytest.raises(KdbenchError, match=records[0]["hash"]):
+        check_hash(records[0])
+
+
+def test_reports_name_such_a_record_and_leave_it_out(records, tmp_path):
+    paths = [write_record(tmp_path, record) for record in records]
+    changed = json.loads(paths[-1].read_text())
+    changed["spec"]["train"]["lr"] *= 2
+    paths[-1].write_text(json.dumps(changed))
+    done = CliRunner().invoke(report, ["--results", str(tmp_path), "--no-pictures"])
+    assert done.exit_code == 0
+    why = f"left out: bad pointpillars-x4 seed 0: its record has the hash {changed['hash']}"
+    assert why in done.output
+    text = (tmp_path / "leaderboard.md").read_text()
+    assert "| best |" in text and "| bad |" not in text
