@@ -143,6 +143,8 @@ class _Together(nn.Module):
     def __init__(self, losses: Callable, *trained: nn.Module):
         super().__init__()
         self.losses, self.trained = losses, nn.ModuleList(trained)
+        # DDP is told to look for unused parameters, and complains where there are none.
+        self.unused = nn.Parameter(torch.zeros(1, device=next(trained[0].parameters()).device))
 
     def forward(self, *arguments):
         return self.losses(*arguments)

@@ -41,14 +41,17 @@ def outcome(place):
 
 @pytest.mark.slow
 def test_a_sweep_killed_three_times_ends_as_an_undisturbed_one(sweep, tmp_path):
+    begun = time.monotonic()
     undisturbed = sweep("whole")
     assert undisturbed.wait() == 0, undisturbed.stderr.read()
     expected = outcome(tmp_path / "whole")
     assert len(expected) == 7
+    whole = time.monotonic() - begun
     moments = random.Random(0)
     for _ in range(3):
         process = sweep("killed")
-        time.sleep(moments.uniform(4, 20))
+        time.sleep(whole * moments.uniform(0.1, 0.4))
+        assert process.poll() is None, "it was done before it could be killed"
         process.send_signal(signal.SIGKILL)
         process.wait()
     last = sweep("killed")

@@ -109,6 +109,8 @@ def train(folder, root, detector, method) -> dict:
     parts = dict(zip(("student", "teacher", "method"), networks, strict=True))
     before = states(parts)
     training = Training(spec, dataset, *networks, CPU, folder, Reporter(True))
+    if not processes.leads():
+        assert processes.from_leader() == spec  # as `follow` is told what to train
     return {"processes": training.run()["processes"], "before": before, "after": states(parts)}
 
 
