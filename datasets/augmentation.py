@@ -166,10 +166,11 @@ def crop_to_range(frame: Frame, point_range: np.ndarray | None) -> Frame:
     `point_range` (6,) is x0, y0, z0, x1, y1, z1 in metres, the upper ends excluded; None keeps
     all. The arrays are new ones in either case.
     """
-    points, boxes = _within(frame.points, point_range), _within(frame.boxes, point_range)
+    points = np.flatnonzero(_within(frame.points, point_range))
+    boxes = _within(frame.boxes, point_range)
     return replace(
         frame,
-        points=frame.points[points],
+        points=frame.points.take(points, axis=0),  # faster than by index
         boxes=frame.boxes[boxes],
         labels=frame.labels[boxes],
     )
@@ -187,10 +188,14 @@ def _within(rows: np.ndarray, point_range: np.ndarray | None) -> np.ndarray:
 
 def shuffle_points(frame: Frame, rng: np.random.Generator) -> Frame:
     """The frame with its points in random order, so that no voxel keeps pasted points first."""
-    return replace(frame, points=frame.points[rng.permutation(len(frame.points))])
+    order = rng.permutation(len(frame.points))
+    return replace(frame, points=frame.points.take(order, axis=0))
 
 
 def _turned(xyz: np.ndarray, cos, sin) -> np.ndarray:
     """Positions (n, 3) turned around the z axis; `cos` and `sin` are numbers or (n,)."""
-    x, y, z = xyz[:, 0], xyz[:, 1], xyz[:, 2]
-    return np.stack([x * cos - y * sin, x * sin + y * cos, z], axis=1)
+    x, y = xyz[:, 0], xyz[:, 1]
+    turned = xyz.copy()
+    turned[:, 0] = x * cos - y * sin
+    turned[:, 1] = x * sin + y * cos
+    return turned
