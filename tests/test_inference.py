@@ -148,6 +148,20 @@ def test_a_graph_gives_what_it_records(name, options, half):
 
 
 @needs_cuda
+@pytest.mark.parametrize(("name", "options"), FORMS[:4])
+def test_the_dense_part_does_not_wait_for_the_device(name, options):
+    plain = detector(name, options).cuda()
+    maps, dense = [], plain.dense
+    plain.dense = lambda x: maps.append(x) or dense(x)
+    taps_of(plain, clouds(plain)[0].to("cuda"))
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        dense(maps[0])  # an error where it waits
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@needs_cuda
 def test_a_graph_is_recorded_anew_for_another_shape():
     double = Replayed(lambda x: {"double": 2 * x})
     for shape in ((2, 3), (4,), (2, 3)):

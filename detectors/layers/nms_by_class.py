@@ -37,7 +37,7 @@ def nms_of_candidates(
     found = []
     for i, of_class in enumerate(scores.unbind(1)):
         top, index = of_class.topk(min(before, len(scores)))
-        good = top >= least
+        good = (top >= least).nonzero().squeeze(1)  # the only wait for the device but for NMS
         top, boxes = top[good], decode(index[good])
         kept = rotated_nms(boxes, top, overlap, after)
         found.append((boxes[kept], top[kept], torch.full_like(kept, i)))
