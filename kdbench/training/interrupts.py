@@ -5,14 +5,15 @@ import time
 from collections.abc import Callable
 from contextlib import contextmanager
 
-ONE_STOP = 2.0  # seconds: signals closer than this are one (terminal and torchrun both send it)
+ONE_STOP = 2.0  # seconds; a terminal and torchrun both pass one Ctrl-C on
 
 
 @contextmanager
 def interruptible():
-    """Yields a function that says whether Ctrl-C (or SIGTERM) came; a second one kills at once.
+    """Yields a function that says whether Ctrl-C (or SIGTERM) came.
 
-    So that a training stops between two steps, where it can be saved.
+    So that a training stops between two steps, where it can be saved. A second one, when more
+    than ONE_STOP later, stops at once.
     """
     came = []
 

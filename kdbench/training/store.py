@@ -3,6 +3,7 @@
 KDBENCH_HOME/runs/<hash>/model.safetensors   the student alone
                          checkpoint.pt       until the training is done
                          log.jsonl           losses by step
+                         tensorboard/        the same as events, if asked for
                          detections.npz      raw detections of the validation frames
 """
 
