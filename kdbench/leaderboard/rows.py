@@ -175,7 +175,8 @@ def _teacher_rows(runs: _Runs, rows: list[Row]) -> list[Row]:
 
 def _as_teacher(row: Row, ratio: float) -> Row:
     """A run's row as it stands among the students of a ratio."""
-    gains = [key for key in row if "_gain" in key or key.endswith("_recovered")]
+    against = ("_recovered", "_against_none", "_with_teacher")  # of itself
+    gains = [key for key in row if "_gain" in key or key.endswith(against)]
     return row | dict.fromkeys(gains) | {"ratio": ratio, "role": "teacher", "method": "teacher"}
 
 

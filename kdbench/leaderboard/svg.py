@@ -6,10 +6,9 @@ Built as an element tree, so that every text in it is escaped.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,14 @@ def add(parent: Element, tag: str, text: str | None = None, **attributes) -> Ele
 
 def markup(drawing: Element) -> Markup:
     """The drawing as it stands in a page."""
-    return Markup(ElementTree.tostring(drawing, encoding="unicode", method="html"))
+    return Markup(_text(drawing))
+
+
+def _text(element: Element) -> str:
+    """What `ElementTree.tostring` says of drawings, whose texts stand before all children."""
+    attributes = "".join([f' {name}="{escape(value)}"' for name, value in element.items()])
+    inside = "".join([_text(child) for child in element])
+    return f"<{element.tag}{attributes}>{escape(element.text or '')}{inside}</{element.tag}>"
 
 
 def axes(drawing: Element, x: Scale, y: Scale, x_title: str, y_title: str) -> None:

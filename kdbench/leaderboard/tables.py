@@ -15,12 +15,14 @@ from kdbench.leaderboard import bands
 from kdbench.leaderboard.columns import COLUMNS, EXPLANATION, TABLES, Column, is_noise
 from kdbench.leaderboard.rows import Row, table_key
 
-# A terminal of 80 columns holds most of them, in three tables.
+# A terminal of 80 columns holds most of them, in three tables; the second is left out of reports
+# that are too long to be read there, and take their time to be laid out.
 TERMINAL = {
     "accuracy": ["method", "seeds", "BEV mAP", "gain", "95 %", "3D mAP", "gain 3D"],
     "beyond mAP": ["method", "worst", "worst 3D", "agree", "IoU", "rho", "D-ECE"],
     "cost": ["method", "params M", "GMAC", "ratio", "p50", "p90", "s/step", "x none", "x all"],
 }
+LONG = 200  # rows
 NESTED = ("options", "train", "settings", "bands", "reliability")  # no columns of a sheet
 
 
@@ -40,10 +42,13 @@ def table_title(key: tuple) -> str:
 
 def rich_tables(rows: list[Row]) -> list[Table]:
     """Tables for the terminal: accuracy, behaviour and cost of each section."""
+    shown = dict(TERMINAL)
+    if len(rows) > LONG:
+        del shown["beyond mAP"]
     return [
         _rich_table(f"{title}: {what}", group, columns)
         for title, group in sections(rows)
-        for what, columns in TERMINAL.items()
+        for what, columns in shown.items()
     ]
 
 
