@@ -5,6 +5,8 @@ What each option does to the time of a frame on the CPU is measured by
 """
 
 import copy
+import os
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -87,7 +89,10 @@ class Replayed:
         return self.output
 
     def _record(self, x: Tensor) -> None:
-        self.input = x.clone()
+        with torch.inference_mode(False):  # so that any later call may write into it
+            self.input = torch.empty_strided(
+                x.shape, x.stride(), dtype=x.dtype, device=x.device
+            ).copy_(x)
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):  # libraries choose and load their kernels beforehand
@@ -112,8 +117,16 @@ def _check(detector: Detector, device: torch.device, options: Options) -> None:
         raise UsageError(f"a CUDA graph needs a CUDA device, not {device.type}")
     if (options.compiled or options.graph) and not hasattr(detector, "dense"):
         raise UsageError(f"detector {detector.name!r} has no dense part to compile or to record")
+    if options.compiled and device.type == "cpu" and not _has_compiler():
+        raise UsageError("compiling for the CPU needs a C++ compiler, and there is none")
     if options.half and not any(isinstance(m, CONVOLUTIONS) for m in detector.modules()):
         raise UsageError(f"detector {detector.name!r} has no 2D convolutions to run in half")
+
+
+def _has_compiler() -> bool:
+    """Whether torch.compile will find a C++ compiler."""
+    names = (os.environ.get("CXX", ""), "g++", "clang++", "c++")
+    return any(shutil.which(name) for name in names)
 
 
 def _check_same(expected: Taps, found: Taps) -> None:

@@ -113,7 +113,7 @@ def test_a_detector_that_folding_would_change_is_refused():
         fused(network, clouds(network)[0])
 
 
-def test_options_that_cannot_be_are_one_line():
+def test_options_that_cannot_be_are_one_line(monkeypatch):
     plain, points = detector(), detector("pointrcnn")
     with pytest.raises(UsageError, match="CUDA graph needs a CUDA device"):
         fused(plain, clouds(plain)[0], Options(graph=True))
@@ -121,6 +121,10 @@ def test_options_that_cannot_be_are_one_line():
         fused(points, clouds(points)[0], Options(compiled=True))
     with pytest.raises(UsageError, match="no 2D convolutions"):
         fused(points, clouds(points)[0], Options(half=True))
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CXX", raising=False)
+    with pytest.raises(UsageError, match="needs a C\\+\\+ compiler"):
+        fused(plain, clouds(plain)[0], Options(compiled=True))
     assert str(Options(half=True, graph=True)) == "fused+half+graph"
 
 

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from kdbench.detectors.layers.row_norm import RowNorm
 from kdbench.ops.scatter import segment_max, segment_mean
 from kdbench.ops.voxelise import Grid, Pillars
 
@@ -29,18 +30,10 @@ class PillarEncoder(nn.Module):
     def __init__(self, channels: int, momentum: float):
         super().__init__()
         self.linear = nn.Linear(POINT_FEATURES, channels, bias=False)
-        self.norm = nn.BatchNorm1d(channels, eps=1e-3, momentum=momentum)
+        self.norm = RowNorm(channels, momentum)
 
     def forward(self, features: Tensor, counts: Tensor) -> Tensor:
         """Point features (n, 9) sorted by pillar, and points a pillar (m,), to rows (m, C)."""
         with torch.autocast(features.device.type, enabled=False):  # metres need full precision
             x = self.linear(features)
-        # Batch statistics need two points; a smaller batch is normalised by the running ones.
-        if len(x) > 1 or not self.training:
-            x = self.norm(x)
-        else:
-            x = nn.functional.batch_norm(
-                x, self.norm.running_mean, self.norm.running_var,
-                self.norm.weight, self.norm.bias, eps=self.norm.eps,
-            )  # fmt: skip
-        return torch.relu(segment_max(x, counts))
+        return torch.relu(segment_max(self.norm(x), counts))
