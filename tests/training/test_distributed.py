@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from kdbench.training import processes
+from kdbench.training.shares import own_frames
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 TASKS = ["pieces", "batches", "pointpillars/crd"]  # CRD: a loss between boxes, and adapters
 UNUSED = ["unused.weight", "unused.bias"]
@@ -46,7 +49,8 @@ def run(folder, root, *tasks):
 def start(folder, root, tasks, size, rank, port) -> subprocess.Popen:
     own = {
         "RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": port, "OMP_NUM_THREADS": 1, "PYTHONPATH": REPOSITORY,
+        "MASTER_PORT": port, "TORCHELASTIC_RUN_ID": "test", "OMP_NUM_THREADS": 1,
+        "PYTHONPATH": REPOSITORY,
         "KDBENCH_HOME": folder / f"home{rank}of{size}",
     }  # fmt: skip
     return subprocess.Popen(
@@ -64,6 +68,21 @@ def free_port() -> int:
 def same(a, b) -> None:
     """Equal to rounding in double precision."""
     torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+@pytest.mark.parametrize("frames", [1, 3, 8])
+def test_shares_are_a_partition_in_order(monkeypatch, count, frames):
+    monkeypatch.setattr(processes, "size", lambda: count)
+    shares = []
+    for number in range(count):
+        monkeypatch.setattr(processes, "number", lambda number=number: number)
+        shares.append(list(own_frames(frames)))
+    if frames < count:
+        assert shares == [list(range(frames))] * count  # every process computes all
+    else:
+        assert sum(shares, []) == list(range(frames))
+        assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
 def test_losses_gradients_and_statistics_are_those_of_one_process(found):
