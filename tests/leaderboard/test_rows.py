@@ -149,3 +149,4 @@ def test_tables_say_the_same_in_every_form(tmp_path):
     assert "bev_gain" in header.split(",") and len(values) == 3
     assert markdown(rows) == page.read_text()
     assert [len(t.rows) for t in rich_tables(rows)] == [3, 3, 3]
+    assert [len(t.rows) for t in rich_tables(rows * 100)] == [300]
