@@ -22,13 +22,13 @@ SWEEP = [
 def sweep(kitti_tree, tmp_path):
     """Starts a sweep of seven cells in a folder of its own."""
 
-    def start(name):
+    def start(name, *more):
         place = tmp_path / name
         place.mkdir(exist_ok=True)
         environment = os.environ | {"KDBENCH_HOME": str(place / "home"), "OMP_NUM_THREADS": "1"}
         data = ["--dataset", "kitti", "--data-root", str(kitti_tree), "--results", "results"]
         return subprocess.Popen(
-            [*SWEEP, *data, "--json", "cells.json"], cwd=place, env=environment,
+            [*SWEEP, *data, "--json", "cells.json", *more], cwd=place, env=environment,
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
 
@@ -41,6 +41,7 @@ def outcome(place):
 
 @pytest.mark.slow
 def test_a_sweep_killed_three_times_ends_as_an_undisturbed_one(sweep, tmp_path):
+    """And two cells at a time end as one at a time, with the same number of threads."""
     begun = time.monotonic()
     undisturbed = sweep("whole")
     assert undisturbed.wait() == 0, undisturbed.stderr.read()
@@ -49,12 +50,12 @@ def test_a_sweep_killed_three_times_ends_as_an_undisturbed_one(sweep, tmp_path):
     whole = time.monotonic() - begun
     moments = random.Random(0)
     for _ in range(3):
-        process = sweep("killed")
-        time.sleep(whole * moments.uniform(0.1, 0.4))
+        process = sweep("killed", "--jobs", "2")
+        time.sleep(whole * moments.uniform(0.1, 0.2))
         assert process.poll() is None, "it was done before it could be killed"
         process.send_signal(signal.SIGKILL)
         process.wait()
-    last = sweep("killed")
+    last = sweep("killed", "--jobs", "2")
     assert last.wait() == 0, last.stderr.read()
     assert outcome(tmp_path / "killed") == expected
 
