@@ -10,6 +10,7 @@ from kdbench.build import build_detector
 from kdbench.dataset import Dataset, Frame
 from kdbench.detector import Detections
 from kdbench.errors import DataError
+from kdbench.evaluation.outcomes import Outcome, outcome
 from kdbench.geometry.boxes import boxes_camera_to_lidar
 from kdbench.geometry.calibration import Calibration
 from kdbench.kitti_labels import KittiObjects
@@ -17,7 +18,6 @@ from kdbench.spec import RunSpec
 from kdbench.training.data import build_dataset
 from kdbench.training.evaluate import ignore_outside, kitti_results
 from kdbench.training.store import load_detections
-from kdbench.evaluation.outcomes import Outcome, outcome
 
 
 @dataclass(frozen=True)

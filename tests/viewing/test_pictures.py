@@ -5,13 +5,13 @@ import pytest
 from PIL import Image
 
 from kdbench.dataset import Frame
+from kdbench.evaluation.outcomes import Outcome
 from kdbench.geometry.calibration import Calibration
 from kdbench.geometry.projection import image_boxes
 from kdbench.viewing.bird_eye import bird_eye
 from kdbench.viewing.camera import EDGES, camera_view, strokes
 from kdbench.viewing.choice import extremes
 from kdbench.viewing.embedded import _fewer_colours
-from kdbench.evaluation.outcomes import Outcome
 from kdbench.viewing.scene import Panel, Scene
 from kdbench.viewing.style import FOUND, TRUTH, summary
 
