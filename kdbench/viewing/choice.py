@@ -15,8 +15,8 @@ def differing_frames(
 ) -> list[str]:
     """Two frames: where `run` is most ahead of `other`, and where it is most behind.
 
-    A frame counts its hits less its false alarms (`evaluation/outcomes.py`). Of equal frames the first in
-    the split is taken. Raises DataError when the runs have no frame in common.
+    A frame counts its hits less its false alarms (`evaluation/outcomes.py`). Of equal frames the
+    first in the split is taken. Raises DataError when the runs have no frame in common.
     """
     ids = [i for i in dataset.ids("val") if i in run.found and i in other.found]
     if not ids:
