@@ -1,12 +1,11 @@
 """A detector made faster for inference alone.
 
-What each option does to the time of a frame on the CPU is measured by
-`tests/benchmarks/bench_inference.py`, and for one detector by `kdbench latency --fused`.
+What each option does to the time of a frame is measured by `tests/benchmarks/bench_inference.py`,
+and for one detector by `kdbench latency --fused`. On a CPU, convolutions in float32 run about as
+fast as its matrix products; folding saves passes over maps, and only fewer bits save more.
 """
 
 import copy
-import os
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -29,7 +28,6 @@ class Options:
     """What is done besides folding batch norms into the layers before them."""
 
     half: bool = False  # 2D convolutions in float16 on CUDA, in bfloat16 on the CPU
-    compiled: bool = False  # torch.compile of the dense part; needs a C++ compiler or Triton
     graph: bool = False  # the dense part replayed as a CUDA graph
 
     def __str__(self) -> str:
@@ -57,9 +55,6 @@ def fused(detector: Detector, example: Batch, options: Options | None = None) ->
     _check_same(expected, fast(inputs))
     if options.half:
         _halve(fast, HALF[device.type])
-    if options.compiled:
-        # With its weights frozen: they are laid out for the kernels once.
-        fast.dense = torch.compile(fast.dense, dynamic=False, options={"freezing": True})
     if options.graph:
         fast.dense = Replayed(fast.dense)
     return fast
@@ -115,18 +110,10 @@ def _halve(module: nn.Module, dtype: torch.dtype) -> None:
 def _check(detector: Detector, device: torch.device, options: Options) -> None:
     if options.graph and device.type != "cuda":
         raise UsageError(f"a CUDA graph needs a CUDA device, not {device.type}")
-    if (options.compiled or options.graph) and not hasattr(detector, "dense"):
-        raise UsageError(f"detector {detector.name!r} has no dense part to compile or to record")
-    if options.compiled and device.type == "cpu" and not _has_compiler():
-        raise UsageError("compiling for the CPU needs a C++ compiler, and there is none")
+    if options.graph and not hasattr(detector, "dense"):
+        raise UsageError(f"detector {detector.name!r} has no dense part to record")
     if options.half and not any(isinstance(m, CONVOLUTIONS) for m in detector.modules()):
         raise UsageError(f"detector {detector.name!r} has no 2D convolutions to run in half")
-
-
-def _has_compiler() -> bool:
-    """Whether torch.compile will find a C++ compiler."""
-    names = (os.environ.get("CXX", ""), "g++", "clang++", "c++")
-    return any(shutil.which(name) for name in names)
 
 
 def _check_same(expected: Taps, found: Taps) -> None:

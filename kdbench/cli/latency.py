@@ -52,19 +52,18 @@ RANDOM_NOTE = (
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads  [torch's choice]")
 @click.option("--fused", is_flag=True, help="Beside it a copy with batch norms folded away.")
 @click.option("--half", is_flag=True, help="... and convolutions in half precision.")
-@click.option("--compiled", is_flag=True, help="... and the dense part by torch.compile.")
 @click.option("--graph", is_flag=True, help="... and the dense part as a CUDA graph.")
 @click.option("--stages", is_flag=True, help="Time of each part, and its share of the peak.")
 @json_option
 def latency(
     detector, ratio, profile, assignments, record, dataset, data_root,
-    frames, repeats, warmup, device, threads, fused, half, compiled, graph, stages, json_file,
+    frames, repeats, warmup, device, threads, fused, half, graph, stages, json_file,
 ) -> None:  # fmt: skip
     """Latency at batch 1, from points on the device to boxes on the device.
 
-    Without --run the weights are random. --fused, --half, --compiled and --graph measure a copy
-    of the detector for inference alone in turns with the plain one; of a trained run they also
-    tell how far its AP moves.
+    Without --run the weights are random. --fused, --half and --graph measure a copy of the
+    detector for inference alone in turns with the plain one; of a trained run they also tell how
+    far its AP moves.
     """
     place = resolve_device(device)
     if record and any((detector, ratio, profile, assignments, dataset)):
@@ -78,7 +77,7 @@ def latency(
         subject = _random(
             detector, ratio, profile, parse_overrides(assignments), dataset, data_root, frames
         )
-    fast = Options(half, compiled, graph) if any((fused, half, compiled, graph)) else None
+    fast = Options(half, graph) if any((fused, half, graph)) else None
     extra = {}
     with _threads(threads), console.status("measuring"):
         if fast:

@@ -24,7 +24,7 @@ from kdbench.training.conformance import CLASSES
 
 FRAMES = int(os.environ.get("KDBENCH_BENCH_FRAMES", 20))
 DEVICE = resolve_device("auto")
-OPTIONS = [Options(), Options(half=True), Options(compiled=True), Options(half=True, compiled=True)]
+OPTIONS = [Options(), Options(half=True)]
 if DEVICE.type == "cuda":
     OPTIONS += [Options(graph=True), Options(half=True, graph=True)]
 CASES = [
