@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-CHUNK = 256  # query rows at a time: bounds the distance matrix to CHUNK x n
+CHUNK = 128  # query rows at a time: bounds the distance matrix to CHUNK x n
 
 
+@torch.no_grad()
 def nearest(queries: Tensor, rows: Tensor, k: int) -> Tensor:
     """Indices (q, k) of the `k` nearest `rows` (n, C) of each query (q, C), nearest first.
 
@@ -21,11 +22,14 @@ def nearest(queries: Tensor, rows: Tensor, k: int) -> Tensor:
     missing = -len(rows) % depth
     square = F.pad(rows.square().sum(1), (0, missing), value=math.inf)
     columns = F.pad(rows, (0, 0, 0, missing)).T.contiguous()
-    chunks = queries.split(CHUNK)
-    parts = [_smallest(torch.addmm(square, c, columns, alpha=-2), found, depth) for c in chunks]
-    index = torch.cat(parts)
-    if found < k:
-        index = torch.cat([index, index[:, :1].expand(-1, k - found)], dim=1)
+    # One place for all chunks: freed and allocated anew, they would scatter over the memory.
+    distance = columns.new_empty(min(CHUNK, len(queries)), columns.shape[1])
+    index = queries.new_empty((len(queries), k), dtype=torch.long)
+    for begin in range(0, len(queries), CHUNK):
+        chunk = queries[begin : begin + CHUNK]
+        part = torch.addmm(square, chunk, columns, alpha=-2, out=distance[: len(chunk)])
+        index[begin : begin + CHUNK, :found] = _smallest(part, found, depth)
+    index[:, found:] = index[:, :1]
     return index
 
 
