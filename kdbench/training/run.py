@@ -23,7 +23,7 @@ from kdbench.spec import RunSpec, with_method
 from kdbench.taps import require
 from kdbench.training import store
 from kdbench.training.data import build_dataset
-from kdbench.training.evaluate import detect, score
+from kdbench.training.evaluate import detect, score, teacher_detections
 from kdbench.training.loop import Training
 from kdbench.training.payback import extra_steps
 from kdbench.training.progress import Reporter
@@ -116,7 +116,7 @@ class Runner:
             "hash": spec.hash,
             "spec": spec.to_dict(),
             "teacher": source.hash if (source := teacher_run(spec)) else None,
-            "metrics": score(dataset, found, student.point_range),
+            "metrics": score(dataset, found, student.point_range, teacher_detections(spec)),
             "cost": self._cost(spec, dataset, student, method, device),
             "latency": self._latency(dataset, student, device),
             "training": cost,
