@@ -79,12 +79,21 @@ def intersection_area(a, b):
 
 
 @njit(cache=True, nogil=True)
-def _pairwise(a, b):
-    area = np.empty((len(a), len(b)))
+def _pairwise(a, b, iou):
+    """Shared areas (n, m), or with `iou` those over the unions."""
+    result = np.zeros((len(a), len(b)))
+    x, y, area = b[:, 0].copy(), b[:, 1].copy(), b[:, 2] * b[:, 3]
+    # Most pairs are far apart, and this is quicker to see than by a call. It is a little more
+    # than the distance within which `intersection_area` looks at a pair.
+    reach = 0.50001 * (b[:, 2] ** 2 + b[:, 3] ** 2)
     for i in range(len(a)):
+        own, far = a[i, 2] * a[i, 3], 0.50001 * (a[i, 2] ** 2 + a[i, 3] ** 2)
         for j in range(len(b)):
-            area[i, j] = intersection_area(a[i], b[j])
-    return area
+            if (x[j] - a[i, 0]) ** 2 + (y[j] - a[i, 1]) ** 2 <= reach[j] + far:
+                shared = intersection_area(a[i], b[j])
+                if shared > 0.0:
+                    result[i, j] = shared / (own + area[j] - shared) if iou else shared
+    return result
 
 
 @njit(cache=True, nogil=True)
@@ -104,7 +113,7 @@ def bev_intersection(a, b) -> np.ndarray:
 
     A box is [x, y, dx, dy, yaw] in any right-handed plane: metres, radians counter-clockwise.
     """
-    return _pairwise(_float64(a, 5), _float64(b, 5))
+    return _pairwise(_float64(a, 5), _float64(b, 5), False)
 
 
 def paired_bev_intersection(a, b, index_a, index_b) -> np.ndarray:
@@ -117,9 +126,7 @@ def bev_iou(a, b) -> np.ndarray:
 
     A box without area has IoU 0 with every box.
     """
-    a, b = _float64(a, 5), _float64(b, 5)
-    shared = _pairwise(a, b)
-    return over_union(shared, (a[:, 2] * a[:, 3])[:, None], b[:, 2] * b[:, 3])
+    return _pairwise(_float64(a, 5), _float64(b, 5), True)
 
 
 def iou_3d(a, b) -> np.ndarray:
