@@ -1,11 +1,13 @@
 """Dynamic voxelisation: every point keeps its place, no cap on points, pillars or voxels."""
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from kdbench.ops.scatter import segment_mean
+from kdbench.ops.sorting import stable_order
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,9 @@ def pillarise(points: Tensor, grid: Grid, frames: int) -> Pillars:
 
     Points outside the range are dropped. Works for zero points.
     """
-    points, row, counts, coordinates = _sort_by_cell(points, grid, (grid.width, grid.height))
+    order, counts, coordinates = _sort_by_cell(points, grid, (grid.width, grid.height), frames)
+    row = torch.arange(len(counts), device=counts.device).repeat_interleave(counts)
+    points = points[:, 1:5].index_select(0, order)
     return Pillars(points, row, counts, coordinates, frames)
 
 
@@ -74,35 +78,42 @@ def voxelise(points: Tensor, grid: Grid, frames: int) -> Voxels:
     Points outside the range are dropped. Works for zero points.
     """
     sizes = (grid.width, grid.height, grid.depth)
-    points, _, counts, coordinates = _sort_by_cell(points, grid, sizes)
-    return Voxels(segment_mean(points, counts), counts, coordinates, frames)
+    order, counts, coordinates = _sort_by_cell(points, grid, sizes, frames)
+    begin = counts.cumsum(0) - counts
+    means = F.embedding_bag(order, points, begin, mode="mean")[:, 1:5].contiguous()
+    return Voxels(means, counts, coordinates, frames)
 
 
-def _sort_by_cell(points: Tensor, grid: Grid, sizes: tuple[int, ...]):
-    """Points sorted by cell, the cell of each, points a cell, and the cells' coordinates.
+def _sort_by_cell(points: Tensor, grid: Grid, sizes: tuple[int, ...], frames: int):
+    """Order of the points (n, 5) within range by cell, points a cell, the cells' coordinates.
 
     `sizes` is the number of cells along x, y and perhaps z. Coordinates are frame, then the
     last of these axes first.
     """
-    points = _in_range(points, grid)
-    axes = len(sizes)
-    corner = points.new_tensor(grid.point_range[:axes])
-    cells = ((points[:, 1 : 1 + axes] - corner) / points.new_tensor(grid.cell[:axes])).long()
-    key = points[:, 0].long()
-    for axis in reversed(range(axes)):
-        # A point at the edge may round up.
-        key = key * sizes[axis] + cells[:, axis].clamp_(max=sizes[axis] - 1)
-    key, order = torch.sort(key, stable=True)
-    key, row, counts = torch.unique_consecutive(key, return_inverse=True, return_counts=True)
-    coordinates = []
-    for size in sizes:
-        coordinates.append(key % size)
-        key = key // size
-    return points[order, 1:5], row, counts, torch.stack([key, *reversed(coordinates)], dim=1)
+    inside, cells = _cells(points, grid, sizes)
+    key = cells[0]
+    for cell, size in zip(cells[1:], reversed(sizes), strict=True):
+        key = torch.add(cell, key, alpha=size)
+    key = torch.where(inside, key, frames * math.prod(sizes))  # those outside come last
+    order = stable_order(key)[: int(inside.sum())]
+    key = key.index_select(0, order)
+    first = torch.ones_like(key, dtype=torch.bool)
+    torch.ne(key[1:], key[:-1], out=first[1:])
+    begin = first.nonzero().squeeze(1)
+    counts = begin.diff(append=begin.new_tensor([len(key)]))
+    one = order.index_select(0, begin)  # a point of each cell
+    return order, counts, torch.stack([cell.index_select(0, one) for cell in cells], dim=1)
 
 
-def _in_range(points: Tensor, grid: Grid) -> Tensor:
-    low = points.new_tensor(grid.point_range[:3])
-    high = points.new_tensor(grid.point_range[3:])
-    xyz = points[:, 1:4]
-    return points[((xyz >= low) & (xyz < high)).all(dim=1)]
+def _cells(points: Tensor, grid: Grid, sizes: tuple[int, ...]) -> tuple[Tensor, list[Tensor]]:
+    """Which points are within range (n,), and their frame and cells, last axis first, each (n,)."""
+    low, high, cell = (
+        points.new_tensor(x).unsqueeze(1)
+        for x in (grid.point_range[:3], grid.point_range[3:], grid.cell[: len(sizes)])
+    )
+    xyz = points[:, 1:4].T.contiguous()  # an axis a row: several times faster to work on
+    x, y, z = (xyz >= low) & (xyz < high)
+    cells = ((xyz[: len(sizes)] - low[: len(sizes)]) / cell).long()
+    last = cells.new_tensor(sizes).unsqueeze(1) - 1  # a point at the edge may round up
+    along = torch.minimum(cells, last).unbind()
+    return x & y & z, [points[:, 0].long(), *reversed(along)]
