@@ -5,9 +5,9 @@ Qi et al., "PointNet++", NeurIPS 2017, sections 3.2 to 3.4. Features are rows (.
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from kdbench.detectors.layers.point_pyramid import PointPyramid
+from kdbench.detectors.layers.row_norm import RowNorm
 from kdbench.ops.point_grouping import gather_rows, interpolate
 
 # Of each set abstraction two scales: radius in metres, neighbours, channels (PointRCNN's code).
@@ -22,17 +22,6 @@ PROPAGATION = ((128, 128), (256, 256), (512, 512), (512, 512))  # channels, fine
 SHARE = 4  # a level keeps one point in four of the level below
 
 
-class RowNorm(nn.BatchNorm1d):
-    """Batch norm of rows (n, C); fewer than two are normalised by the running statistics."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        if len(x) > 1 or not self.training:
-            return super().forward(x)
-        return F.batch_norm(
-            x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
-        )
-
-
 class SharedMlp(nn.Module):
     """The same linear layers, each with batch norm and ReLU, for every row."""
 
@@ -40,7 +29,7 @@ class SharedMlp(nn.Module):
         super().__init__()
         layers = []
         for inputs, outputs in zip(widths, widths[1:], strict=False):
-            norm = RowNorm(outputs, eps=1e-3, momentum=momentum)
+            norm = RowNorm(outputs, momentum)
             layers += [nn.Linear(inputs, outputs, bias=False), norm, nn.ReLU(inplace=True)]
         self.layers = nn.Sequential(*layers[:-1])
 

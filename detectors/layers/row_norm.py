@@ -1,4 +1,4 @@
-"""Batch norm of sparse rows, of which a batch may have few or none."""
+"""Batch norm of voxels or points as rows, of which a batch may have few or none."""
 
 from torch import Tensor, nn
 from torch.nn import functional as F

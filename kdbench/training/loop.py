@@ -168,9 +168,8 @@ class Training:
         """
         teacher_taps: Taps = {}
         with self._autocast():
-            inputs = self.student.prepare(
-                own_share(batch)
-            )  # once: teacher and student rows correspond
+            own = own_share(batch)
+            inputs = self.student.prepare(own)  # once: teacher and student rows correspond
             if self.teacher is not None:
                 with torch.no_grad():
                     teacher_taps = self.teacher(inputs)
