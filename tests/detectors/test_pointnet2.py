@@ -9,10 +9,10 @@ from kdbench.detectors.layers.point_pyramid import build_pyramid
 from kdbench.detectors.layers.pointnet2 import (
     BALLS,
     PointNet2,
-    RowNorm,
     SetAbstraction,
     SharedMlp,
 )
+from kdbench.detectors.layers.row_norm import RowNorm
 
 RANGE = (0.0, -50.0, -3.0, 100.0, 50.0, 1.0)
 
@@ -40,7 +40,7 @@ def test_pooling_is_the_maximum_of_the_rows():
 
 @pytest.mark.parametrize("rows", [0, 1])
 def test_too_few_rows_for_statistics_use_the_running_ones(rows):
-    norm = RowNorm(3)
+    norm = RowNorm(3, 0.1)
     norm(5 + 2 * draw(50, 3))
     before = norm.running_mean.clone()
     found = norm(x := draw(rows, 3))
