@@ -55,13 +55,15 @@ def _rich_table(title: str, rows: list[Row], columns: list[str]) -> Table:
         title=Text(title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False,
         padding=(0, 1, 0, 0),
     )  # fmt: skip
-    for column in columns:
-        name = column == "method"
-        table.add_column(column, justify="left" if name else "right", no_wrap=True)
-    for row in rows:
+    cells = {column: [COLUMNS[column].show(row) for row in rows] for column in columns}
+    for column, texts in cells.items():
+        if column == "method":
+            table.add_column(column, overflow="fold")
+        else:  # where a terminal is narrow names are folded: a figure cut short is another figure
+            table.add_column(column, justify="right", min_width=max(map(len, [column, *texts])))
+    for i, row in enumerate(rows):
         noise = is_noise(row, "bev") and is_noise(row, "3d")
-        cells = (Text(COLUMNS[column].show(row)) for column in columns)
-        table.add_row(*cells, style="dim" if noise else None)
+        table.add_row(*(Text(texts[i]) for texts in cells.values()), style="dim" if noise else None)
     return table
 
 
