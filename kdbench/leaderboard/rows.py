@@ -203,5 +203,6 @@ def _tell_apart(rows: list[Row]) -> None:
 
 
 def _order(row: Row) -> tuple:
+    """Table by table: the teacher, `none`, and methods from the best to the worst."""
     first = {"teacher": 0, "none": 1}.get(row["method"], 2)
-    return (*map(str, table_key(row)[:-1]), row["ratio"], first, row["bev_map"])
+    return (*map(str, table_key(row)[:-1]), row["ratio"], first, -row["bev_map"])

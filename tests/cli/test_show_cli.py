@@ -11,7 +11,7 @@ from PIL import Image
 from kdbench.cli import main
 from kdbench.detector import Detections
 from kdbench.records import SCHEMA, write_record
-from kdbench.spec import build_spec
+from kdbench.spec import RunSpec, build_spec
 from kdbench.training.data import build_dataset
 from kdbench.training.store import run_folder, save_detections
 
@@ -182,8 +182,8 @@ def test_the_report_does_without_data_and_cache(kdbench, runs, tmp_path, monkeyp
 def test_a_damaged_record_and_a_strange_name_do_not_stop_the_report(kdbench, runs, tmp_path):
     record = made_record(runs["kd"], float("nan"))
     record["spec"] = json.loads(json.dumps(record["spec"]).replace('"kd"', '"<b>&_% [red]"'))
-    record["hash"] = "0123456789"
-    path = tmp_path / "results/kitti/pointpillars-x4/odd/seed0-0123456789.json"
+    record["hash"] = RunSpec.from_dict(record["spec"]).hash
+    path = tmp_path / f"results/kitti/pointpillars-x4/odd/seed0-{record['hash']}.json"
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps(record))
     (path.parent / "seed1-0000000000.json").write_text("{")

@@ -101,7 +101,7 @@ def test_no_share_of_a_gap_that_is_hardly_there():
 def test_rows_of_one_method_are_told_apart_by_what_differs():
     options = KD.method.options | {"weight": 2.0}
     heavy = replace(KD, method=replace(KD.method, options=options))
-    labels = [r["label"] for r in leaderboard([record(KD, 45), record(heavy, 46)])]
+    labels = [r["label"] for r in leaderboard([record(KD, 46), record(heavy, 45)])]
     assert labels == ["kd (bce) weight=1.0", "kd (bce) weight=2.0"]
 
 
@@ -116,11 +116,11 @@ def test_no_share_of_a_gap_within_noise():
 def test_rows_that_differ_in_the_detector_or_its_frames_are_told_apart():
     options = KD.detector.options | {"nms_after": 7}
     other = replace(KD, detector=replace(KD.detector, options=options))
-    labels = [r["label"] for r in leaderboard([record(KD, 45), record(other, 46)])]
+    labels = [r["label"] for r in leaderboard([record(KD, 46), record(other, 45)])]
     assert labels == ["kd (bce) detector.nms_after=50", "kd (bce) detector.nms_after=7"]
     options = KD.dataset.options | {"augmentation": {"rotation": 0.9}}
     other = replace(KD, dataset=replace(KD.dataset, options=options))
-    labels = [r["label"] for r in leaderboard([record(KD, 45), record(other, 46)])]
+    labels = [r["label"] for r in leaderboard([record(KD, 46), record(other, 45)])]
     assert labels[1] == "kd (bce) dataset.augmentation={'rotation': 0.9}"
 
 
