@@ -13,6 +13,8 @@ Deviations from the paper:
   (16) in the second stage, as in PointDistiller's release.
 - Proposals are not split into near and far ones before NMS; "far" points are those 40 m from
   the sensor, in any direction.
+- `coder=residuals` is that release: plain residuals in both stages, in the second one relative to
+  the proposal, whose score is learned as a grade of its overlap, and a loss of corners.
 - A width is divided by the root of the ratio to one decimal place (2.8 at ratio 8), as in that
   release.
 """
@@ -100,7 +102,8 @@ class PointRCNN(Detector):
         channels = self.backbone.channels
         hidden = [self.width(w) for w in point_head.HIDDEN]
         self.head = point_head.PointHead(channels, hidden, classes, point_coder, bn_momentum)
-        self.rcnn = RefinementHead(channels, self.width, roi_coder, bn_momentum)
+        self.released = coder == "residuals"
+        self.rcnn = RefinementHead(channels, self.width, roi_coder, bn_momentum, self.released)
         kind = {"bins": Kind.BINS, "residuals": Kind.CODES}[coder]
         bins = tuple(point_coder.bins) if kind is Kind.BINS else ()
         self.taps = {
@@ -172,16 +175,21 @@ class PointRCNN(Detector):
         points = self.head.loss(cls, codes, xyz, refined.frames, batch)
         objects, iou = roi_sampling.match(refined.rois, batch.boxes, batch.labels)
         local = boxes_to_canonical(objects, refined.rois.boxes)
-        sizes = self.head.sizes[refined.rois.labels]
+        sizes = self._reference_sizes(refined.rois)
         return points | self.rcnn.loss(
             refined.cls, refined.codes, local, sizes, iou, refined.filled
         )
+
+    def _reference_sizes(self, rois: Rois) -> Tensor:
+        """Sizes (r, 3) that the second stage's codes are relative to."""
+        return rois.boxes[:, 3:6] if self.released else self.head.sizes[rois.labels]
 
     @torch.no_grad()
     def predict(self, taps: Taps) -> list[Detections]:
         refined: Refinement = taps["_refinement"]
         labels = refined.rois.labels
-        local = self.rcnn.coder.decode(refined.codes.float(), self.head.sizes[labels])
+        sizes = self._reference_sizes(refined.rois)
+        local = self.rcnn.coder.decode(refined.codes.float(), sizes)
         boxes = from_canonical(local, refined.rois.boxes)
         scores = refined.cls.float().sigmoid().where(refined.filled, -1.0)
         by_class = scores.new_full((len(scores), len(self.classes)), -1.0)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from kdbench.detectors.layers.corner_loss import corner_loss
 from kdbench.detectors.layers.point_head import branch
 from kdbench.detectors.layers.pointnet2 import SetAbstraction, SharedMlp
 from kdbench.detectors.layers.roi_sampling import FOREGROUND, Rois
@@ -28,6 +29,7 @@ HIDDEN = (256, 256)
 MARGIN = 1.0  # metres around a proposal from which its points are taken
 FARTHEST = 70.0  # metres: the unit of distances from the sensor
 POSITIVE, NEGATIVE = 0.6, 0.45  # 3D IoU from which, and below which, a RoI is an object or none
+SURE, NONE = 0.7, 0.25  # in the release: from 0 at NONE, a RoI's target grows to 1 at SURE
 
 
 @dataclass(frozen=True)
@@ -62,11 +64,14 @@ def pool(
 
 
 class RefinementHead(nn.Module):
-    """A small PointNet++ over a RoI's points. `width` maps published channels to those to use."""
+    """A small PointNet++ over a RoI's points. `width` maps published channels to those to use.
 
-    def __init__(self, inputs: int, width, coder, momentum: float):
+    `released` learns as PointDistiller's release does: from graded scores, and from corners.
+    """
+
+    def __init__(self, inputs: int, width, coder, momentum: float, released: bool = False):
         super().__init__()
-        self.coder = coder
+        self.coder, self.released = coder, released
 
         def widths(published):
             return [width(w) for w in published]
@@ -96,17 +101,30 @@ class RefinementHead(nn.Module):
         return self.cls(rows).squeeze(-1), self.box(rows)
 
     def loss(self, cls, codes, local_boxes, sizes, iou, filled) -> dict[str, Tensor]:
-        """Binary cross-entropy over RoIs, the coder's loss over those on objects; both means.
+        """Binary cross-entropy over RoIs, the coder's loss over those on objects; means.
 
-        For each RoI: its object in its frame (R, 7), mean size of its class (R, 3), their 3D
-        IoU (R,), and whether it has points (R,); without points it does not count.
+        For each RoI: its object in its frame (R, 7), the size that codes are relative to (R, 3),
+        their 3D IoU (R,), and whether it has points (R,); without points it does not count.
         """
-        sure = filled & ((iou >= POSITIVE) | (iou < NEGATIVE))
-        target = (iou >= POSITIVE).to(cls)
-        entropy = F.binary_cross_entropy_with_logits(cls, target, reduction="none")
+        target, sure = self._targets(iou)
+        sure = sure & filled
+        entropy = F.binary_cross_entropy_with_logits(cls, target.to(cls), reduction="none")
         on = filled & (iou >= FOREGROUND)
-        box = self.coder.loss(codes[on], local_boxes[on], sizes[on])
-        return {
+        codes, boxes, sizes, count = codes[on], local_boxes[on], sizes[on], on.sum().clamp(min=1)
+        losses = {
             "roi_cls": entropy[sure].sum() / sure.sum().clamp(min=1),
-            "roi_box": box.sum() / on.sum().clamp(min=1),
+            "roi_box": self.coder.loss(codes, boxes, sizes).sum() / count,
         }
+        if self.released:
+            losses["roi_corners"] = (
+                corner_loss(self.coder.decode(codes, sizes), boxes).sum() / count
+            )
+        return losses
+
+    def _targets(self, iou: Tensor) -> tuple[Tensor, Tensor]:
+        """Of RoIs with an IoU (R,): what their scores should be, and which of them count."""
+        if self.released:
+            return ((iou - NONE) / (SURE - NONE)).clamp(0, 1), torch.ones_like(
+                iou, dtype=torch.bool
+            )
+        return iou >= POSITIVE, (iou >= POSITIVE) | (iou < NEGATIVE)

@@ -11,7 +11,8 @@ from kdbench.geometry.boxes import wrap_angle
 class ResidualCoder:
     """Codes boxes (n, 7), given relative to their points, as (n, channels).
 
-    Offsets and sizes as SECOND codes them, to a box of the mean size of the class at the point.
+    Offsets and sizes as SECOND codes them, to a box of a reference size at the point: the mean size
+    of the class, or that of a proposal.
     The heading is its cosine and sine (`full_turn`, 8 channels) or, where half a turn does not
     count, its angle (7 channels).
     """
@@ -21,14 +22,14 @@ class ResidualCoder:
         self.channels = 8 if full_turn else 7
 
     def loss(self, codes: Tensor, boxes: Tensor, sizes: Tensor) -> Tensor:
-        """Loss (n,) of codes (n, channels) for boxes (n, 7); mean sizes (n, 3) of their classes."""
+        """Loss (n,) of codes (n, channels) for boxes (n, 7); reference sizes (n, 3)."""
         target = A.encode(boxes, _at_point(sizes))
         yaw = boxes[:, 6:]
         heading = [yaw.cos(), yaw.sin()] if self.full_turn else [wrap_angle(2 * yaw) / 2]
         return smooth_l1(codes, torch.cat([target[:, :6], *heading], dim=1)).sum(1)
 
     def decode(self, codes: Tensor, sizes: Tensor) -> Tensor:
-        """Boxes (n, 7) relative to their points, of codes (n, channels) and mean sizes (n, 3)."""
+        """Boxes (n, 7) relative to their points, of codes (n, channels), reference sizes (n, 3)."""
         heading = codes[:, 6:]
         if self.full_turn:
             heading = torch.atan2(codes[:, 7:8], codes[:, 6:7])

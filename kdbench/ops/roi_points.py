@@ -54,9 +54,14 @@ def to_canonical(xyz: Tensor, boxes: Tensor) -> Tensor:
     return _turn(xyz - boxes[..., :3], -boxes[..., 6])
 
 
+def leave_canonical(local: Tensor, boxes: Tensor) -> Tensor:
+    """Points (..., 3) in the frames of boxes (..., 7), back in the LiDAR frame."""
+    return _turn(local, boxes[..., 6]) + boxes[..., :3]
+
+
 def from_canonical(local: Tensor, boxes: Tensor) -> Tensor:
     """Boxes (..., 7) given in the frames of `boxes` (..., 7), back in the LiDAR frame."""
-    centre = _turn(local[..., :3], boxes[..., 6]) + boxes[..., :3]
+    centre = leave_canonical(local[..., :3], boxes)
     yaw = wrap_angle(local[..., 6:] + boxes[..., 6:])
     return torch.cat([centre, local[..., 3:6], yaw], dim=-1)
 

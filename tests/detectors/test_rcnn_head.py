@@ -11,6 +11,7 @@ from kdbench.detectors.layers.anchors import BACKGROUND, IGNORED
 from kdbench.detectors.layers.bin_coder import BinCoder
 from kdbench.detectors.layers.point_head import PointHead, assign
 from kdbench.detectors.layers.rcnn_head import RefinementHead
+from kdbench.detectors.layers.residual_coder import ResidualCoder
 from kdbench.detectors.layers.roi_sampling import Rois
 from kdbench.errors import UsageError
 
@@ -149,6 +150,23 @@ def test_a_roi_does_not_depend_on_the_others():
         alone = network(local[i : i + 1], rows[i : i + 1])
         for one, all_ in zip(alone, together, strict=True):
             torch.testing.assert_close(one[0], all_[i])
+
+
+def released():
+    torch.manual_seed(0)
+    coder = ResidualCoder(full_turn=False)
+    return RefinementHead(6, lambda w: max(1, w // 16), coder, 0.1, released=True)
+
+
+@pytest.mark.parametrize("iou, target", [(0.9, 1.0), (0.7, 1.0), (0.475, 0.5), (0.1, 0.0)])
+def test_the_release_grades_scores_by_overlap(iou, target):
+    local = torch.tensor([[0.3, 0, 0, 4, 1.6, 1.5, 0.0]])
+    arguments = local[:, 3:6], torch.tensor([iou]), torch.tensor([True])
+    loss = released().loss(torch.tensor([1.0]), torch.zeros(1, 7), local, *arguments)
+    expected = target * math.log1p(math.exp(-1)) + (1 - target) * math.log1p(math.e)
+    assert float(loss["roi_cls"]) == pytest.approx(expected)
+    moved = 0.3**2 / 2 if iou >= 0.55 else 0.0  # all corners by 0.3 m
+    assert float(loss["roi_corners"]) == pytest.approx(moved)
 
 
 def roi_losses(iou, filled=True, cls=0.0):
