@@ -44,7 +44,7 @@ class TapSpec:
     # BOX: encoded boxes to boxes (B, H, W, A, 7) in the LiDAR frame, differentiable; zeros give
     # the anchors.
     decode: Callable[[torch.Tensor], torch.Tensor] | None = None
-    # BINS: how many of the first channels are the logits of one softmax, of the next one, and so on.
+    # BINS: of the first channels, how many are the logits of one softmax, of the next, and so on.
     bins: tuple[int, ...] = ()
     # Maps before a ReLU: scale and shift (C,) of the batch norm that made them.
     affine: tuple[torch.Tensor, torch.Tensor] | None = None

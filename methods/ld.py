@@ -19,6 +19,7 @@ from kdbench.method import Method, Paper
 from kdbench.ops.anchors import near_objects
 from kdbench.ops.heads import binary_kl, code_difference, softmax_kl
 from kdbench.ops.roi_points import boxes_of_points
+from kdbench.taps import Kind, find
 
 
 class LocalisationDistillation(Method):
@@ -30,7 +31,7 @@ class LocalisationDistillation(Method):
     """
 
     name = "ld"
-    needs = ("head.cls", "head.box|head.bins")
+    needs = ("head.cls", "head.box|head.bins|head.residuals")
     paper = Paper(
         "Localization Distillation for Dense Object Detection", 2022, "CVPR 2022, arXiv 2102.12252"
     )
@@ -57,7 +58,8 @@ class LocalisationDistillation(Method):
         self.sigma, self.score, self.gamma = sigma, score, gamma
         self.main, self.valuable, self.cls = main, valuable, cls
         self.bin_temperature, self.temperature = bin_temperature, temperature
-        self.binned = "head.box" not in student
+        self.tap = find(self.needs[1], student)[0]
+        self.kind = student[self.tap].kind
 
     def forward(self, student, teacher, batch):
         main, valuable = self._regions(teacher, batch.boxes)
@@ -74,24 +76,22 @@ class LocalisationDistillation(Method):
 
     def _distance(self, student, teacher):
         """Of the box distributions: (B, H, W, A)."""
-        if not self.binned:
-            difference = code_difference(student["head.box"], teacher["head.box"])
+        codes = student[self.tap], teacher[self.tap]
+        if self.kind is not Kind.BINS:
+            difference = code_difference(*codes)
             return difference.square().sum(-1) / (2 * self.sigma**2)
-        bins = self.teacher_specs["head.bins"].bins
-        z_s, z_t = (
-            taps["head.bins"][..., : sum(bins)].split(bins, -1) for taps in (student, teacher)
-        )
+        bins = self.teacher_specs[self.tap].bins
+        z_s, z_t = (x[..., : sum(bins)].split(bins, -1) for x in codes)
         return sum(softmax_kl(s, t, self.bin_temperature) for s, t in zip(z_s, z_t, strict=True))
 
     @torch.no_grad()
     def _regions(self, teacher, boxes):
         """Main and valuable anchors or points, (B, H, W, A) bool each; none is in both."""
         main = teacher["head.cls"].sigmoid().amax(-1) >= self.score
-        if self.binned:
-            near = _inside(teacher["points"].positions, boxes).view_as(main)
+        if self.kind is Kind.BOX:
+            near = near_objects(teacher[self.tap], self.teacher_specs[self.tap], boxes, self.gamma)
         else:
-            codes, spec = teacher["head.box"], self.teacher_specs["head.box"]
-            near = near_objects(codes, spec, boxes, self.gamma)
+            near = _inside(teacher["points"].positions, boxes).view_as(main)
         return main, near & ~main
 
 

@@ -178,3 +178,17 @@ def test_bins_equal_the_kl_of_categoricals_over_sure_points_and_points_in_boxes(
     expected = 3 * (distance((0, 0, 0, 0)) + distance((0, 1, 0, 0))) / 2
     assert terms["valuable"].item() == pytest.approx(expected)
     assert sum(method(teacher, teacher, scene([box, []])).values()) == 0
+
+
+def test_residuals_of_points_are_gaussians_too(generator):
+    student, teacher = points_taps(generator), points_taps(generator)
+    codes = {"head.residuals": TapSpec(Kind.CODES, 8)}
+    for taps in (student, teacher):
+        taps["head.residuals"] = taps.pop("head.bins")
+    box = [[0.5, 0, 0, 1, 1, 1, 0.0]]
+    method = LocalisationDistillation(codes, codes, sigma=0.5, valuable=3.0)
+    terms = method(student, teacher, scene([box, []]))
+    error = (student["head.residuals"] - teacher["head.residuals"])[0, :2]
+    expected = 3 * error.square().sum().item() / (2 * 0.5**2) / 2
+    assert terms["valuable"].item() == pytest.approx(expected)
+    assert terms["main"] == 0
