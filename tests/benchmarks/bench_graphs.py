@@ -11,9 +11,11 @@ released, full  as many points in every pillar, so all centres have weight
 pytest tests/benchmarks/bench_graphs.py -s
 """
 
+import copy
 import statistics
 import sys
 import time
+from dataclasses import replace
 from subprocess import run
 
 import numpy as np
@@ -54,18 +56,19 @@ def direct(method, student, teacher):
     counts = rows.counts.clamp(max=MAX_COUNT) if method.released else rows.counts
     centre = counts.topk(method.n).indices
     with torch.no_grad():
-        distance = squared_distance(rows.features[centre], rows.features)
+        features = rows.features.float()  # in double precision too: the same neighbours
+        distance = squared_distance(features[centre], features)
         near = distance.topk(method.k, dim=1, largest=False).indices
         del distance
     sides = (method.student_graphs[0], student), (method.teacher_graphs[0], teacher)
     of_s, of_t = (direct_edges(layer, t["voxel"].features, centre, near) for layer, t in sides)
-    score = counts[centre].float()
+    score = counts[centre].to(of_s.dtype)
     if method.released:
         weight = torch.softmax(score / RELEASED_TAU, 0)
     else:
         weight = torch.softmax(score / (method.tau * score.max()), 0)
-        of_s, of_t = of_s.amax(-1), of_t.amax(-1)
-    return 2 * (weight * (of_s - of_t).square().mean(1).view(method.n, -1).mean(1)).sum()
+        of_s, of_t = of_s.amax(1), of_t.amax(1)
+    return 2 * (weight * (of_s - of_t).square().flatten(1).mean(1)).sum()
 
 
 def squared_distance(queries, rows):
@@ -73,13 +76,13 @@ def squared_distance(queries, rows):
 
 
 def direct_edges(layer, rows, centre, near):
-    """ReLU(BN(W [neighbour, centre])) as (m, c, k)."""
+    """ReLU(BN(W [neighbour, centre])) as (m, k, c); a 1x1 convolution, in its fastest layout."""
     own = rows[centre].unsqueeze(1).expand(-1, near.shape[1], -1)
-    pairs = torch.cat([rows[near], own], dim=2).permute(2, 0, 1).unsqueeze(0)
+    pairs = torch.cat([rows[near], own], dim=2).flatten(0, 1)
     weight = torch.cat([layer.neighbour.weight, layer.centre.weight], dim=1)
-    edges = F.conv2d(pairs, weight[..., None, None], layer.neighbour.bias)
+    edges = F.linear(pairs, weight, layer.neighbour.bias)
     edges = F.batch_norm(edges, None, None, layer.norm.weight, layer.norm.bias, training=True)
-    return torch.relu(edges)[0].transpose(0, 1)
+    return torch.relu(edges).view(*near.shape, -1)
 
 
 SIDES = {"ours": ours, "direct": direct}
@@ -95,10 +98,22 @@ def step(side: str, case):
     return loss.detach(), *torch.autograd.grad(loss, learning)
 
 
+def in_double(method, student, teacher):
+    """The same problem in double precision."""
+
+    def doubled(taps):
+        x = taps["voxel"].features
+        x = x.detach().double().requires_grad_(x.requires_grad)
+        return {"voxel": replace(taps["voxel"], features=x)}
+
+    return copy.deepcopy(method).double(), doubled(student), doubled(teacher)
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_equal(name):
+    """In single precision the batch norm of the direct one is off by more than the bound."""
     case = problem(name)
-    for a, b in zip(step("ours", case), step("direct", case), strict=True):
+    for a, b in zip(step("ours", case), step("direct", in_double(*case)), strict=True):
         assert (a - b).norm() <= 1e-4 * b.norm()
 
 

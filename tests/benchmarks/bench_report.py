@@ -1,9 +1,10 @@
-"""Time and memory of `kdbench report` on 10,000 records.
+"""Time and memory of `kdbench report` on up to 10,000 records, and how they grow.
 
-pytest tests/benchmarks/bench_report.py
+pytest tests/benchmarks/bench_report.py -s
 """
 
 import itertools
+import math
 import resource
 import subprocess
 import sys
@@ -24,6 +25,7 @@ CLASSES = ("car", "pedestrian", "cyclist")
 METRICS = ("bbox", "aos", "bev", "3d")
 METHODS = ("none", *(name for name in methods.names() if name != "none"))[:39]
 DETECTORS = ("pointpillars", "second", "centerpoint", "pointrcnn")
+RECORDS = (10, 1_000, 10_000)
 SECONDS, BYTES = 20, 10**9
 
 
@@ -83,31 +85,56 @@ def made_calibration(rng) -> dict:
     return {m: {"error": error, "bins": {c: bins() for c in CLASSES}} for m in ("bev", "3d")}
 
 
-@pytest.fixture(scope="module")
-def results(tmp_path_factory):
+def runs():
     """16 detectors and data sets, each at four ratios with 39 methods and four seeds."""
-    folder, rng = tmp_path_factory.mktemp("results"), np.random.default_rng(0)
     worlds = itertools.product(("synthetic", "kitti"), ("quick", "standard"), DETECTORS)
     for dataset, profile, detector in worlds:
         spec = build_spec(dataset=dataset, profile=profile, detector=detector)
-        write_record(folder, made_record(spec.teacher(), rng))
+        yield spec.teacher()
         for name, ratio, seed in itertools.product(METHODS, (2.0, 4.0, 8.0, 16.0), range(4)):
             run = replace(with_method(spec, name), seed=seed)
-            run = replace(run, detector=replace(run.detector, ratio=ratio))
-            write_record(folder, made_record(run, rng))
-    assert len(list(folder.glob("*/*/*/*.json"))) == 10_000
-    return folder
+            yield replace(run, detector=replace(run.detector, ratio=ratio))
 
 
-def test_report_of_10_000_records(benchmark, results, tmp_path):
-    command = [sys.executable, "-m", "kdbench", "report", "--results", results, "--out", tmp_path]
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """Folders of the first records, by how many."""
+    folders = {count: tmp_path_factory.mktemp(f"results{count}") for count in RECORDS}
+    rng = np.random.default_rng(0)
+    for i, run in enumerate(runs()):
+        record = made_record(run, rng)
+        for folder in (folder for count, folder in folders.items() if i < count):
+            write_record(folder, record)
+    for count, folder in folders.items():
+        assert len(list(folder.glob("*/*/*/*.json"))) == count
+    return folders
+
+
+def report(folder, out) -> tuple[float, int]:
+    """Seconds of CPU that a report takes, and the peak of memory of all reports so far."""
+    command = [sys.executable, "-m", "kdbench", "report", "--results", folder, "--out", out]
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
-    options = {"check": True, "stdout": subprocess.DEVNULL}
-    benchmark.pedantic(subprocess.run, ([str(x) for x in command],), options, rounds=1)
+    subprocess.run([str(x) for x in command], check=True, stdout=subprocess.DEVNULL)
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime - before, used.ru_maxrss * 1024
+
+
+def test_report_of_up_to_10_000_records(benchmark, results, tmp_path):
+    used = {}
+
+    def all_sizes():  # the largest comes last, so each peak is its own
+        for count, folder in results.items():
+            used[count] = report(folder, tmp_path)
+
+    benchmark.pedantic(all_sizes, rounds=1)
     page = (tmp_path / "index.html").stat().st_size
-    benchmark.extra_info |= {"peak_bytes": used.ru_maxrss * 1024, "page_bytes": page}
-    seconds = used.ru_utime - before
-    print(f"{seconds:.1f} s of CPU, {used.ru_maxrss / 1e6:.2f} GB, a page of {page / 1e6:.1f} MB")
+    benchmark.extra_info |= {"used": used, "page_bytes": page}
+    print()
+    for count, (seconds, peak) in used.items():
+        print(f"{count:>6,} records: {seconds:.1f} s of CPU, {peak / 1e9:.2f} GB")
+    (before, _), (seconds, peak) = used[RECORDS[-2]], used[RECORDS[-1]]
+    growth = math.log(seconds / before) / math.log(RECORDS[-1] / RECORDS[-2])
+    print(f"from {RECORDS[-2]:,} on grows as their power {growth:.2f}; page {page / 1e6:.1f} MB")
     assert seconds < SECONDS
-    assert used.ru_maxrss * 1024 < BYTES
+    assert peak < BYTES
+    assert growth < 1.1
