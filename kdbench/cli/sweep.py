@@ -82,7 +82,7 @@ def sweep(
         else:
             where = LocalEngine(*common, gpus_here(settings))
         run_cells(cells, where, folder)
-        console.print(summary(cells, log_path))
+        console.print(summary(cells, log_path), soft_wrap=True)
     write_json([_row(cell) for cell in cells], json_file)
     broken = [cell for cell in cells if cell.state in (FAILED, SKIPPED)]
     if broken:
