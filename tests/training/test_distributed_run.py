@@ -69,6 +69,11 @@ def ended(process):
     return process.returncode, said, [x for x in said.splitlines() if x.startswith("error:")]
 
 
+def whole_state(detector) -> torch.Tensor:
+    """All weights and statistics of a detector, one after the other."""
+    return torch.cat([x.double().flatten() for x in detector.state_dict().values()])
+
+
 def test_two_processes_make_the_records_of_one(start, tmp_path, monkeypatch):
     started = start("two", "--method", "fitnet"), start("one", "--method", "fitnet", launcher=[])
     for process in started:
@@ -78,10 +83,9 @@ def test_two_processes_make_the_records_of_one(start, tmp_path, monkeypatch):
     assert set(two) == set(one) and len(one) == 3
     for key, (record, detector) in one.items():
         assert (record["training"]["processes"], two[key][0]["training"]["processes"]) == (1, 2)
-        for (name, a), b in zip(
-            detector.state_dict().items(), two[key][1].state_dict().values(), strict=True
-        ):
-            assert (a - b).double().norm() <= 1e-2 * a.double().norm() + 1e-6, name
+        a, b = (whole_state(d) for d in (detector, two[key][1]))
+        # Of all weights together: AdamW turns rounding into a step where a gradient is near zero.
+        assert (a - b).norm() <= 5e-3 * a.norm()
     assert not list(tmp_path.glob("two/home/runs/*/checkpoint.pt"))
 
 
