@@ -84,8 +84,9 @@ def test_two_processes_make_the_records_of_one(start, tmp_path, monkeypatch):
     for key, (record, detector) in one.items():
         assert (record["training"]["processes"], two[key][0]["training"]["processes"]) == (1, 2)
         a, b = (whole_state(d) for d in (detector, two[key][1]))
-        # Of all weights together: AdamW turns rounding into a step where a gradient is near zero.
-        assert (a - b).norm() <= 5e-3 * a.norm()
+        # AdamW turns rounding into a step where a gradient is near zero. Trainings with one thread
+        # and with two come as far apart, a tenth of the way they went, which is an eighth of `a`.
+        assert (a - b).norm() <= 2e-2 * a.norm()
     assert not list(tmp_path.glob("two/home/runs/*/checkpoint.pt"))
 
 
