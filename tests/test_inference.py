@@ -141,12 +141,16 @@ def test_the_dense_part_does_not_wait_for_the_device(name, options):
     plain = detector(name, options).cuda()
     maps, dense = [], plain.dense
     plain.dense = lambda x: maps.append(x) or dense(x)
-    taps_of(plain, clouds(plain)[0].to("cuda"))
+    expected = taps_of(plain, clouds(plain)[0].to("cuda"))
     torch.cuda.set_sync_debug_mode("error")
     try:
-        dense(maps[0])  # an error where it waits
+        with torch.inference_mode():
+            found = dense(maps[0])  # an error where it waits
+        with pytest.raises(RuntimeError, match="synchroniz"):
+            maps[0].sum().item()  # this does
     finally:
         torch.cuda.set_sync_debug_mode("default")
+    assert largest_difference(expected, found) < 1e-3
 
 
 @needs_cuda

@@ -15,18 +15,11 @@ from shapely.geometry import box as rectangle
 from kdbench.geometry import rotated_iou, rotated_iou_torch
 from kdbench.geometry.nms import rotated_nms
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 BOXES, SAMPLE, ROUNDS = 1000, 400, 11
 MILLISECONDS, TIMES_SHAPELY = 10, 100
 # Metres either way: all pairs near, as in a crowd, or strewn as over a frame.
 SPREADS = {"crowd": 3, "frame": 35}
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def boxes(spread: float, seed: int) -> np.ndarray:

@@ -96,14 +96,6 @@ def timed(function) -> float:
 
 
 @pytest.fixture
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture
 def folder(request):
     try:
         return request.getfixturevalue("shared") / "kitti"

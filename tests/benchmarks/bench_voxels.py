@@ -22,19 +22,12 @@ from kdbench.measure.inputs import generated
 from kdbench.ops.scatter import segment_max, segment_mean
 from kdbench.ops.voxelise import Grid, pillarise, voxelise
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 PILLARS = Grid((0.0, -39.68, -3.0, 69.12, 39.68, 1.0), (0.16, 0.16))
 VOXELS = Grid((0.0, -40.0, -3.0, 70.4, 40.0, 1.0), (0.05, 0.05, 0.1))
 CASES = {"pillars": (pillarise, PILLARS, 32), "voxels": (voxelise, VOXELS, 5)}
 MOST_VOXELS, ROUNDS = 40_000, 31
 ROWS, SEGMENTS, CHANNELS = 80_000, 12_000, 64
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

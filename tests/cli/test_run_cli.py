@@ -5,23 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from kdbench.cli import main
 from kdbench.registry import detectors, methods
-
-
-@pytest.fixture
-def kdbench(capsys, tmp_path, monkeypatch):
-    """Runs a command line; gives exit code, standard output and standard error."""
-    monkeypatch.setenv("KDBENCH_HOME", str(tmp_path / "home"))
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as stop:
-            main([str(a) for a in arguments])
-        captured = capsys.readouterr()
-        return stop.value.code, captured.out, captured.err
-
-    return run
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import pytest
 import torch
 from PIL import Image
 
-from kdbench.cli import main
 from kdbench.detector import Detections
 from kdbench.records import SCHEMA, write_record
 from kdbench.spec import RunSpec, build_spec
@@ -18,20 +17,10 @@ from kdbench.training.store import run_folder, save_detections
 CLASSES = ("car", "pedestrian", "cyclist")
 
 
-@pytest.fixture
-def kdbench(capsys, tmp_path, monkeypatch):
-    """Runs a command line; gives exit code, standard output and standard error."""
-    monkeypatch.setenv("KDBENCH_HOME", str(tmp_path / "home"))
+@pytest.fixture(autouse=True)
+def wide(monkeypatch):
+    """A terminal in which nothing is folded."""
     monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as stop:
-            main([str(a) for a in arguments])
-        captured = capsys.readouterr()
-        return stop.value.code, captured.out, captured.err
-
-    return run
 
 
 @pytest.fixture

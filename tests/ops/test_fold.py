@@ -19,7 +19,7 @@ def randomised(module):
     return module.eval()
 
 
-def compared(module, x, folded):
+def assert_folds(module, x, folded):
     """Folds `module`, and makes sure of the number of norms and of the output."""
     with torch.no_grad():
         expected = module(x)
@@ -40,14 +40,14 @@ def compared(module, x, folded):
 )
 def test_a_norm_after_a_linear_layer_folds(layer, norm, shape, bias):
     module = randomised(nn.Sequential(layer(bias), norm(5, eps=1e-3), nn.ReLU()))
-    compared(module, torch.randn(shape), folded=1)
+    assert_folds(module, torch.randn(shape), folded=1)
     assert isinstance(module[1], nn.Identity)
 
 
 def test_the_layout_of_a_weight_stays():
     module = nn.Sequential(nn.Conv2d(4, 6, 3), nn.BatchNorm2d(6))
     module = randomised(module).to(memory_format=torch.channels_last)
-    compared(module, torch.randn(1, 4, 5, 5), folded=1)
+    assert_folds(module, torch.randn(1, 4, 5, 5), folded=1)
     assert module[0].weight.is_contiguous(memory_format=torch.channels_last)
 
 
@@ -89,9 +89,11 @@ def test_a_norm_that_cannot_be_folded_stays(module):
     for part in module.modules():
         if getattr(part, "weight", None) is not None:
             nn.init.normal_(part.weight)
-    compared(module.eval(), torch.randn(6, 4), folded=0)
+    assert_folds(module.eval(), torch.randn(6, 4), folded=0)
 
 
 def test_a_transposed_layer_in_groups_stays():
     layer = nn.ConvTranspose2d(4, 4, 2, groups=2)
-    compared(randomised(nn.Sequential(layer, nn.BatchNorm2d(4))), torch.randn(1, 4, 3, 3), folded=0)
+    assert_folds(
+        randomised(nn.Sequential(layer, nn.BatchNorm2d(4))), torch.randn(1, 4, 3, 3), folded=0
+    )

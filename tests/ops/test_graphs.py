@@ -36,7 +36,7 @@ def dense(values, own, graph):
     return values[graph.neighbours] + own.unsqueeze(1)
 
 
-def same_with_gradients(found, expected, inputs):
+def assert_same_with_gradients(found, expected, inputs):
     torch.testing.assert_close(found, expected)
     factors = torch.linspace(-1, 2, found.numel(), dtype=found.dtype).view_as(found)
     sums = [(x * factors).sum() for x in (found, expected)]
@@ -52,9 +52,9 @@ def test_moments_are_those_of_all_edges(n, m, k, seed):
     graph, values, own = made(n, m, k, seed=seed)
     mean, variance = edge_moments(values, own, graph)
     flat = dense(values, own, graph).flatten(0, 1)
-    same_with_gradients(mean, flat.mean(0), (values, own))
+    assert_same_with_gradients(mean, flat.mean(0), (values, own))
     if variance.gt(1e-9).all():  # at 0 it has no slope
-        same_with_gradients(variance, flat.var(0, correction=0), (values, own))
+        assert_same_with_gradients(variance, flat.var(0, correction=0), (values, own))
 
 
 def test_moments_keep_their_digits_when_centre_and_neighbour_cancel():
@@ -72,7 +72,7 @@ def test_moments_keep_their_digits_when_centre_and_neighbour_cancel():
 def test_largest_edges_are_the_maximum_of_all(n, m, k, seed):
     graph, values, own = made(n, m, k, seed=seed)
     every = dense(values, own, graph).relu()
-    same_with_gradients(largest_edges(values, own, graph), every.amax(1), (values, own))
+    assert_same_with_gradients(largest_edges(values, own, graph), every.amax(1), (values, own))
     assert torch.equal(first_edges(values, own, graph), every[:, 0])
 
 
@@ -83,7 +83,7 @@ def test_edge_errors_are_those_of_all_edges(n, m, k, seed):
     second = made(n, m, k, seed=seed + 1)[1:]
     found = edge_errors(first, second, graph.neighbours)
     difference = dense(*first, graph).relu() - dense(*second, graph).relu()
-    same_with_gradients(found, difference.square().mean((1, 2)), (*first, *second))
+    assert_same_with_gradients(found, difference.square().mean((1, 2)), (*first, *second))
 
 
 @pytest.mark.parametrize("chunk", [1, 3, M])
