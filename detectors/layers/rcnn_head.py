@@ -116,15 +116,12 @@ class RefinementHead(nn.Module):
             "roi_box": self.coder.loss(codes, boxes, sizes).sum() / count,
         }
         if self.released:
-            losses["roi_corners"] = (
-                corner_loss(self.coder.decode(codes, sizes), boxes).sum() / count
-            )
+            refined = self.coder.decode(codes, sizes)
+            losses["roi_corners"] = corner_loss(refined, boxes).sum() / count
         return losses
 
     def _targets(self, iou: Tensor) -> tuple[Tensor, Tensor]:
         """Of RoIs with an IoU (R,): what their scores should be, and which of them count."""
         if self.released:
-            return ((iou - NONE) / (SURE - NONE)).clamp(0, 1), torch.ones_like(
-                iou, dtype=torch.bool
-            )
+            return ((iou - NONE) / (SURE - NONE)).clamp(0, 1), iou >= 0  # all count
         return iou >= POSITIVE, (iou >= POSITIVE) | (iou < NEGATIVE)

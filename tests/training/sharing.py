@@ -3,7 +3,8 @@
     python sharing.py FOLDER ROOT TASK ...
 
 with RANK and WORLD_SIZE as torchrun sets them; a world of one process is the reference. ROOT is
-that of a small KITTI tree. Tasks are `pieces`, `batches` and `DETECTOR/METHOD`, a training.
+that of a small KITTI tree. Tasks are `pieces`, `batches`, `gradients` and `DETECTOR/METHOD`, a
+training.
 """
 
 import sys
@@ -100,6 +101,23 @@ def spec_of(detector, method):
     return build_spec(detector=detector, method=method, overrides=small, **named)
 
 
+def gradients(root) -> dict:
+    """Losses and gradients of PointPillars and FitNet's adapters on one batch, untrained."""
+    store.load_weights = lambda spec, detector: None
+    spec = spec_of("pointpillars", "fitnet")
+    dataset = build_dataset(spec, root)
+    student, teacher, method = build_networks(spec, dataset, CPU)
+    training = Training(spec, dataset, student, teacher, method, CPU, None, Reporter(True))
+    training.initial_state()
+    with synced(student, teacher):
+        losses = training._averaging(next(iter(training.batches(0))))
+        sum(losses.values()).backward()
+    parts = {"student": student, "method": method}
+    return {"losses": {k: v.detach() for k, v in losses.items()}} | {
+        name: {n: p.grad for n, p in part.named_parameters()} for name, part in parts.items()
+    }
+
+
 def train(folder, root, detector, method) -> dict:
     """A training's weights, before and after. Any weights will do for a teacher."""
     store.load_weights = lambda spec, detector: None
@@ -128,8 +146,10 @@ def main() -> None:
         own = Path(folder) / f"{processes.number()}of{processes.size()}"
         found = {}
         for task in tasks:
-            if task in ("pieces", "batches"):
-                found[task] = pieces() if task == "pieces" else batches(root)
+            if task == "pieces":
+                found[task] = pieces()
+            elif task in ("batches", "gradients"):
+                found[task] = batches(root) if task == "batches" else gradients(root)
             else:
                 found[task] = train(own / task, root, *task.split("/"))
         torch.save(found, own.with_suffix(".pt"))

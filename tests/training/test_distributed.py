@@ -13,7 +13,8 @@ from kdbench.training import processes
 from kdbench.training.shares import own_frames
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-TASKS = ["pieces", "batches", "pointpillars/crd"]  # CRD: a loss between boxes, and adapters
+# CRD: a loss between boxes, and adapters.
+TASKS = ["pieces", "batches", "gradients", "pointpillars/crd"]
 UNUSED = ["unused.weight", "unused.bias"]
 # Three steps apart, as a share of what they have moved: AdamW divides a gradient by its size,
 # however small, and PointRCNN chooses proposals by scores. One process with one thread and with
@@ -117,6 +118,17 @@ def test_each_process_prepares_its_share_and_knows_the_whole_batch(found):
     points = [each["own"][0]["points"] for each in two]
     assert [set(p[:, 0].tolist()) for p in points] == [{0.0}, {0.0, 1.0}]
     same(torch.cat([p[:, 1:] for p in points]), one["whole"][0]["points"][:, 1:])
+
+
+def test_gradients_of_a_detector_are_those_of_one_process(found):
+    """Tensor by tensor, before AdamW divides what is small by its size."""
+    one, *two = (each["gradients"] for each in found)
+    assert len(one["student"]) > 20 and len(one["method"]) > 0
+    for each in two:
+        for part, expected in one.items():
+            for name, value in expected.items():
+                apart = (each[part][name] - value).norm()
+                assert apart <= 1e-3 * value.norm() + 1e-6, f"{part} {name}"
 
 
 def test_two_processes_train_the_weights_of_one(found):
