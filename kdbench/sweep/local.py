@@ -77,7 +77,9 @@ def command(cell: Cell, results: Path, data_root: str | None, plugins) -> list[s
     """The command line of a cell; its spec goes by a file."""
     path = run_folder(cell.spec) / "spec.json"
     write_text(path, json.dumps(cell.spec.to_dict(), indent=1))
-    line = [sys.executable, "-m", "kdbench", "run", "--spec", str(path), "--results", str(results)]
+    # -P: this kdbench, even where the sweep is started in a folder that holds another.
+    line = [sys.executable, "-P", "-m", "kdbench", "run"]
+    line += ["--spec", str(path), "--results", str(results)]
     line += ["--data-root", data_root] if data_root else []
     return [*line, *(x for plugin in plugins for x in ("--plugin", plugin))]
 

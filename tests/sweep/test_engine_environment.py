@@ -1,6 +1,7 @@
 """What a cell's process is told of the machine: its GPU and its threads. Nothing is trained."""
 
 import json
+import subprocess
 import sys
 
 import pytest
@@ -55,3 +56,15 @@ def test_given_gpus_and_threads_are_kept(told, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     found = told(2, gpus=2)
     assert found == {"OMP_NUM_THREADS": ["7", "7"], "CUDA_VISIBLE_DEVICES": ["5", "3"]}
+
+
+def test_a_cell_runs_this_kdbench_even_beside_another(tmp_path, monkeypatch):
+    monkeypatch.setenv("KDBENCH_HOME", str(tmp_path / "home"))
+    other = tmp_path / "kdbench" / "__init__.py"
+    other.parent.mkdir()
+    other.write_text("raise SystemExit('another kdbench')")
+    line = local.command(Cell(RunSpec()), tmp_path, None, ())
+    asked = [*line[: line.index("--spec")], "--help"]
+    done = subprocess.run(asked, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "Usage: kdbench run" in done.stdout
