@@ -15,6 +15,9 @@ Deviations from the paper:
   the sensor, in any direction.
 - `coder=residuals` is that release: plain residuals in both stages, in the second one relative to
   the proposal, whose score is learned as a grade of its overlap, and a loss of corners.
+- With fewer points of a proposal than 512 the radii of the second stage grow as the distances
+  between points do; its centres stay 128 and 32. With a share of them it cannot tell good
+  proposals from bad ones.
 - A width is divided by the root of the ratio to one decimal place (2.8 at ratio 8), as in that
   release.
 """
@@ -63,7 +66,8 @@ class PointInputs:
 class PointRCNN(Detector):
     """See the head of this file.
 
-    Options: `point_range` (metres); `points` a frame; `coder` bins (published) or residuals
+    Options: `point_range` (metres); `points` a frame, drawn `even`ly near and far or, as published,
+    all that are far and some of the near ones; `coder` bins (published) or residuals
     (PointDistiller's release); `proposals_before` NMS, `proposals_train` and `proposals_test`
     after it; `rois` of a frame from which the second stage learns, and `roi_points` of each;
     `bn_momentum` is PyTorch's; `score_threshold`, `nms_threshold` and `nms_after` filter
@@ -80,6 +84,7 @@ class PointRCNN(Detector):
         *,
         point_range: tuple[float, ...] = FULL_RANGE,
         points: int = 16384,
+        even: bool = False,
         coder: str = "bins",
         proposals_before: int = 9000,
         proposals_train: int = 512,
@@ -93,7 +98,8 @@ class PointRCNN(Detector):
     ):
         super().__init__(classes, ratio)
         self._range = tuple(point_range)
-        self.points, self.rois, self.roi_points = points, rois, roi_points
+        self.points, self.even = points, even
+        self.rois, self.roi_points = rois, roi_points
         self.proposals = (proposals_before, proposals_train, proposals_test)
         self.filter = (score_threshold, nms_threshold, nms_after)
         self._check(coder)
@@ -134,7 +140,9 @@ class PointRCNN(Detector):
             )
 
     def prepare(self, batch: Batch) -> PointInputs:
-        clouds, filled, seeds = fixed_clouds(batch.points, len(batch), self._range, self.points)
+        clouds, filled, seeds = fixed_clouds(
+            batch.points, len(batch), self._range, self.points, self.even
+        )
         counts = [self.points // SHARE ** (i + 1) for i in range(len(BALLS))]
         pyramid = build_pyramid(clouds[..., :3].contiguous(), counts, BALLS)
         return PointInputs(pyramid, clouds[..., 3:], filled, seeds, batch.boxes, batch.labels)

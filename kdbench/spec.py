@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -82,7 +82,8 @@ class RunSpec:
     @cached_property
     def hash(self) -> str:
         """Ten hexadecimal digits that identify the run."""
-        text = json.dumps(self.to_dict(), sort_keys=True)
+        parts = {part.name: getattr(self, part.name) for part in fields(self)}
+        text = json.dumps(parts, sort_keys=True, default=vars)  # that of `to_dict`, without copies
         return hashlib.sha256(text.encode()).hexdigest()[:10]
 
     @property
@@ -155,7 +156,7 @@ def build_spec(
         raise UsageError(f"ratio must be a number of at least 1, not {ratio:g}")
     values = PROFILES[profile]
     parts = {
-        "train": dict(values["train"]),
+        "train": values["train"] | values.get("train of", {}).get(detector, {}),
         "dataset": dict(values["dataset.options"]),
         "detector": dict(values["detectors"].get(detector, {})),
         "method": {},

@@ -1,3 +1,4 @@
+import hashlib
 import json
 from dataclasses import replace
 
@@ -21,6 +22,9 @@ def test_the_hash_is_of_the_content():
         replace(spec, device="cuda"),
     ]
     assert len({s.hash for s in (spec, *others)}) == 7
+    for one in (spec, *others):
+        text = json.dumps(one.to_dict(), sort_keys=True)
+        assert one.hash == hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
 def test_a_spec_survives_a_trip_through_plain_values():

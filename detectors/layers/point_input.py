@@ -7,13 +7,15 @@ FAR = 40.0  # metres from the sensor; points beyond are all kept (PointRCNN's co
 
 
 def fixed_clouds(
-    points: Tensor, frames: int, point_range, count: int
+    points: Tensor, frames: int, point_range, count: int, even: bool = False
 ) -> tuple[Tensor, Tensor, list[int]]:
     """Points (n, 5: frame, x, y, z, reflectance) in the range as clouds (frames, count, 4).
 
     Also whether a frame has any point (frames,), and a number made from each frame's points, to
     seed what else is drawn for it: the same frame always gives the same points and number,
     whatever frames are beside it. A frame without points holds copies of the range's corner.
+    Where there are too many points those that stay are drawn as PointRCNN does, or so that near
+    and far surfaces are covered `even`ly.
     """
     low, high = points.new_tensor(point_range[:3]), points.new_tensor(point_range[3:])
     xyz = points[:, 1:4]
@@ -23,7 +25,7 @@ def fixed_clouds(
     seeds = [_seed(cloud) for cloud in clouds]
     corner = torch.cat([low, low.new_zeros(1)]).unsqueeze(0)
     chosen = [
-        _choose(cloud if len(cloud) else corner, count, seed)
+        _choose(cloud if len(cloud) else corner, count, seed, even)
         for cloud, seed in zip(clouds, seeds, strict=True)
     ]
     return torch.stack(chosen), filled, seeds
@@ -39,17 +41,35 @@ def _seed(cloud: Tensor) -> int:
     return int(cloud.contiguous().view(torch.int32).long().sum()) % 2**63
 
 
-def _choose(cloud: Tensor, count: int, seed: int) -> Tensor:
-    """`count` points of one cloud (n >= 1, 4), in any order.
-
-    Of more than `count` points all far ones are kept and the near ones are sampled, of which
-    there are enough; fewer are repeated in turn.
-    """
+def _choose(cloud: Tensor, count: int, seed: int, even: bool) -> Tensor:
+    """`count` points of one cloud (n >= 1, 4), in any order; fewer are repeated in turn."""
     draw = generator(seed)
-    order = torch.randperm(len(cloud), generator=draw).to(cloud.device)
-    if len(cloud) > count:
-        far = torch.hypot(cloud[order, 0], cloud[order, 1]) > FAR
-        if far.sum() < count:
-            order = order[far.byte().argsort(descending=True, stable=True)]
+    if even:
+        order = _evenly(cloud, draw)
+    else:
+        order = torch.randperm(len(cloud), generator=draw).to(cloud.device)
+        order = _far_first(cloud, order, count) if len(cloud) > count else order
     chosen = order[torch.arange(count, device=cloud.device) % len(cloud)]
     return cloud[chosen[torch.randperm(count, generator=draw).to(cloud.device)]]
+
+
+def _far_first(cloud: Tensor, order: Tensor, count: int) -> Tensor:
+    """The order (n,) with all far points in front, unless they alone are `count` or more."""
+    far = _distance(cloud)[order] > FAR
+    return order if far.sum() >= count else order[far.byte().argsort(descending=True, stable=True)]
+
+
+def _evenly(cloud: Tensor, draw: torch.Generator) -> Tensor:
+    """A random order (n,) in which points come the earlier the farther they are.
+
+    A surface holds as many beams of a LiDAR as it takes up of the view, so its points thin out with
+    the square of the distance; drawn with that square as weight, they are as many near and far
+    (Efraimidis and Spirakis 2006: the greatest of u^(1 / weight) are a weighted sample).
+    """
+    chance = torch.rand(len(cloud), generator=draw, dtype=torch.float64).to(cloud.device)
+    return (chance.log() / _distance(cloud).double().square()).argsort(descending=True, stable=True)
+
+
+def _distance(cloud: Tensor) -> Tensor:
+    """Metres (n,) from the sensor over ground of points (n, 4)."""
+    return torch.hypot(cloud[:, 0], cloud[:, 1])

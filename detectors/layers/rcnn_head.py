@@ -19,11 +19,12 @@ from kdbench.ops.roi_points import enlarge, roi_points, to_canonical
 
 LOCAL = 5  # x, y, z in the RoI's frame, first-stage score, distance from the sensor
 UP, MERGE = (128, 128), (128,)
-# Set abstractions: points kept as a share of those pooled, radius (m), neighbours, channels.
+# Set abstractions: centres, radius (m) among POOLED points of a RoI, neighbours, channels.
 STAGES = (
-    (1 / 4, 0.2, 16, (128, 128, 128)),
-    (1 / 16, 0.4, 16, (128, 128, 256)),
+    (128, 0.2, 16, (128, 128, 128)),
+    (32, 0.4, 16, (128, 128, 256)),
 )
+POOLED = 512
 WHOLE = (256, 256, 512)  # the last one, over all points that are left
 HIDDEN = (256, 256)
 MARGIN = 1.0  # metres around a proposal from which its points are taken
@@ -91,11 +92,14 @@ class RefinementHead(nn.Module):
     def forward(self, local: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Points (R, P, LOCAL) with features (R, P, C) to logits (R,) and codes (R, channels)."""
         xyz = local[..., :3]
+        # Of fewer points on the same surface each is farther from the next.
+        spread = max(1.0, POOLED / local.shape[1]) ** 0.5
         rows = self.merge(torch.cat([self.up(local), rows], dim=-1))
-        for (share, radius, count, _), stage in zip(STAGES, self.stages, strict=True):
-            kept = farthest_points(xyz, max(1, round(share * local.shape[1])))
+        for (number, radius, count, _), stage in zip(STAGES, self.stages, strict=True):
+            kept = farthest_points(xyz, min(number, xyz.shape[1]))
             centres = gather_rows(xyz, kept)
-            rows = stage(rows, xyz, centres, [ball_query(centres, xyz, radius, count)])
+            group = ball_query(centres, xyz, radius * spread, count)
+            rows = stage(rows, xyz, centres, [group])
             xyz = centres
         rows = self.whole.pool(torch.cat([xyz, rows], dim=-1))
         return self.cls(rows).squeeze(-1), self.box(rows)

@@ -125,9 +125,23 @@ def test_with_too_many_far_points_all_are_sampled():
     assert (sampled[0][:, :2].norm(dim=1) <= point_input.FAR).any()
 
 
+def test_an_even_sample_holds_as_many_points_of_a_surface_near_as_far():
+    """Four times the points at half the distance: what a LiDAR sees of the same surface."""
+    angle = torch.rand(10_000, generator=torch.Generator().manual_seed(0)) - 0.5
+    distance = torch.where(torch.arange(10_000) < 8000, 15.0, 30.0)
+    zero = torch.zeros_like(angle)
+    points = torch.stack([zero, distance * angle.cos(), distance * angle.sin(), zero, zero], dim=1)
+    sampled, _, _ = fixed_clouds(points, 1, RANGE, 1000, even=True)
+    near = int((sampled[0][:, :2].norm(dim=1) < 20).sum())
+    # Half of 1,000, and a little more: the far ones are used up sooner. Four deviations wide.
+    assert 460 < near < 620
+    assert len(as_set(sampled[0])) == 1000
+
+
+@pytest.mark.parametrize("even", [False, True])
 @pytest.mark.parametrize("n", [1, 3, 64])
-def test_a_small_cloud_repeats_all_of_its_points_alike(n):
-    sampled, _, _ = fixed_clouds(points := cloud(n), 1, RANGE, 64)
+def test_a_small_cloud_repeats_all_of_its_points_alike(n, even):
+    sampled, _, _ = fixed_clouds(points := cloud(n), 1, RANGE, 64, even)
     assert as_set(sampled[0]) == as_set(points[:, 1:])
     times = torch.unique(sampled[0], dim=0, return_counts=True)[1]
     assert times.max() - times.min() <= 1

@@ -287,7 +287,8 @@ def test_learns_one_scene_by_heart(coder):
     inputs = network.prepare(batch)
     optimizer = torch.optim.Adam(network.parameters(), lr=5e-3)
     totals = []
-    for _ in range(100):
+    for step in range(150):
+        optimizer.param_groups[0]["lr"] = 5e-3 * (1 - step / 150)
         loss = sum(network.loss(network(inputs), batch).values())
         optimizer.zero_grad()
         loss.backward()
