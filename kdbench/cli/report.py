@@ -36,11 +36,6 @@ def report(results, out, data_root, pictures, json_file) -> None:
     """Print the leaderboard and write it as a web page, Markdown, CSV and LaTeX."""
     records = _read(results)
     rows = leaderboard(records)
-    if json_file != "-":
-        screen = Console()
-        for table in rich_tables(rows):
-            screen.print(table)
-        screen.print(EXPLANATION, style="dim", markup=False)
     # What is left of a record from here on: resampled AP, most of its size, is not needed again.
     kept = ("spec", "environment", "date")
     by_hash = {r["hash"]: {key: r.get(key) for key in kept} for r in records}
@@ -53,7 +48,14 @@ def report(results, out, data_root, pictures, json_file) -> None:
     )
     folder = Path(out or results)
     paths = [*write_tables(rows, folder), write_latex(rows, folder)]
-    for path in (*paths, write_page(rows, sources, folder)):
+    paths.append(write_page(rows, sources, folder))
+    # Only now, so that all is written even where the reader stops early, as `head` does.
+    if json_file != "-":
+        screen = Console()
+        for table in rich_tables(rows):
+            screen.print(table)
+        screen.print(EXPLANATION, style="dim", markup=False)
+    for path in paths:
         console.print(f"wrote {path}", soft_wrap=True, markup=False)
     write_json(rows, json_file)
 

@@ -52,3 +52,18 @@ def test_reports_name_such_a_record_and_leave_it_out(records, tmp_path):
     assert why in done.output
     text = (tmp_path / "leaderboard.md").read_text()
     assert "| best |" in text and "| bad |" not in text
+
+
+def test_files_are_written_even_when_the_reader_of_the_tables_has_gone(
+    records, tmp_path, monkeypatch
+):
+    def gone(rows):
+        raise BrokenPipeError
+
+    for record in records:
+        write_record(tmp_path, record)
+    monkeypatch.setattr("kdbench.cli.report.rich_tables", gone)
+    done = CliRunner().invoke(report, ["--results", str(tmp_path), "--no-pictures"])
+    assert done.exit_code != 0
+    names = ("leaderboard.md", "leaderboard.csv", "leaderboard.tex", "index.html")
+    assert all((tmp_path / name).exists() for name in names)
