@@ -14,7 +14,7 @@ from numba import njit
 from kdbench.dataset import Frame
 from kdbench.datasets.collision import collides_with_any
 from kdbench.datasets.gt_database import GroundTruthDatabase
-from kdbench.datasets.gt_sampling import sample_ground_truth
+from kdbench.datasets.gt_sampling import choose_objects, paste
 from kdbench.errors import UsageError
 from kdbench.geometry.boxes import box_of_points, wrap_angle
 from kdbench.options import coerce
@@ -71,6 +71,17 @@ def _check_scale(limits) -> None:
         raise UsageError(f"augmentation.scale: {limits} is not a smallest and a largest factor")
 
 
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """All that was drawn for one frame; drawing it looks at boxes only, not at points."""
+
+    pasted: np.ndarray  # (k,) int64, objects of the database
+    moved: np.ndarray  # (m, 7) float32: the frame's boxes and the pasted ones, after their moves
+    flipped: bool
+    angle: float  # radians
+    factor: float
+
+
 def augment(
     frame: Frame,
     obstacles: np.ndarray,
@@ -83,31 +94,64 @@ def augment(
 
     For `obstacles` and `counts` see `sample_ground_truth`.
     """
+    plan = draw_plan(frame, obstacles, settings, database, counts, rng)
     if database is not None:
-        frame = sample_ground_truth(frame, obstacles, database, counts, rng)
-    frame = move_objects(frame, obstacles, settings, rng)
-    if rng.random() < settings.flip:
+        frame = paste(frame, database, plan.pasted)
+    return move_whole(carry(frame, plan.moved), plan)
+
+
+def draw_plan(
+    frame: Frame,
+    obstacles: np.ndarray,
+    settings: Augmentation,
+    database: GroundTruthDatabase | None,
+    counts: dict[int, int],
+    rng: np.random.Generator,
+) -> Plan:
+    """What `augment` will do to `frame`."""
+    pasted, boxes = np.zeros(0, np.int64), frame.boxes
+    if database is not None:
+        pasted = choose_objects(frame, obstacles, database, counts, rng)
+        boxes = np.concatenate([boxes, database.boxes[pasted]])
+    return Plan(
+        pasted,
+        choose_moves(boxes, obstacles, settings, rng),
+        flipped=rng.random() < settings.flip,
+        angle=rng.uniform(-settings.rotation, settings.rotation),
+        factor=rng.uniform(*settings.scale),
+    )
+
+
+def move_whole(frame: Frame, plan: Plan) -> Frame:
+    """The frame after the steps of `plan` that move all of it."""
+    if plan.flipped:
         frame = flip(frame)
-    frame = rotate(frame, rng.uniform(-settings.rotation, settings.rotation))
-    return scale(frame, rng.uniform(*settings.scale))
+    return scale(rotate(frame, plan.angle), plan.factor)
 
 
 def move_objects(
     frame: Frame, obstacles: np.ndarray, settings: Augmentation, rng: np.random.Generator
 ) -> Frame:
-    """Every object moved and turned a little, its points with it.
+    """Every object moved and turned a little, its points with it."""
+    return carry(frame, choose_moves(frame.boxes, obstacles, settings, rng))
+
+
+def choose_moves(
+    boxes: np.ndarray, obstacles: np.ndarray, settings: Augmentation, rng: np.random.Generator
+) -> np.ndarray:
+    """Boxes (m, 7) moved and turned a little.
 
     Up to `object_tries` moves are drawn for each; the first that collides with no other box is
     taken, and where all do the object stays.
     """
-    tries, count = settings.object_tries, len(frame.boxes)
+    tries, count = settings.object_tries, len(boxes)
     shifts = rng.normal(0, settings.object_translation, (count, tries, 3))
     turns = rng.uniform(-settings.object_rotation, settings.object_rotation, (count, tries))
-    boxes = np.concatenate([frame.boxes, obstacles]).astype(np.float64)
-    _first_free_moves(boxes, shifts, turns)
-    moved = boxes[:count].astype(np.float32)
+    places = np.concatenate([boxes, obstacles]).astype(np.float64)
+    _first_free_moves(places, shifts, turns)
+    moved = places[:count].astype(np.float32)
     moved[:, 6] = wrap_angle(moved[:, 6])
-    return replace(frame, points=_carry_points(frame.points, frame.boxes, moved), boxes=moved)
+    return moved
 
 
 @njit(cache=True, nogil=True)
@@ -123,16 +167,22 @@ def _first_free_moves(boxes, shifts, turns):
                 break
 
 
-def _carry_points(points: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """Points (n, 4) with those inside a box of `before` (m, 7) moved with it to `after` (m, 7)."""
-    box = box_of_points(points, before)
+def carry(frame: Frame, moved: np.ndarray) -> Frame:
+    """The frame with its boxes at `moved` (m, 7), and the points in them with them."""
+    points = frame.points.copy()
+    box = box_of_points(points, frame.boxes)
     carried = np.flatnonzero(box >= 0)
     box = box[carried]
-    turn = (after[:, 6] - before[:, 6])[box]
-    offset = points[carried, :3] - before[box, :3]
-    result = points.copy()
-    result[carried, :3] = _turned(offset, np.cos(turn), np.sin(turn)) + after[box, :3]
-    return result
+    cos, sin = turns(frame.boxes, moved)
+    offset = points[carried, :3] - frame.boxes[box, :3]
+    points[carried, :3] = _turned(offset, cos[box], sin[box]) + moved[box, :3]
+    return replace(frame, points=points, boxes=moved)
+
+
+def turns(before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Cosine and sine (m,) of the angle between boxes (m, 7)."""
+    turn = after[:, 6] - before[:, 6]
+    return np.cos(turn), np.sin(turn)
 
 
 def flip(frame: Frame) -> Frame:

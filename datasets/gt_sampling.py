@@ -27,9 +27,24 @@ def sample_ground_truth(
     collide with a box of the frame, with `obstacles` (k, 7) or with one pasted before is left
     out, so a frame may end with fewer. Scene points inside a pasted box make way for its own.
     """
+    return paste(frame, database, choose_objects(frame, obstacles, database, counts, rng))
+
+
+def choose_objects(
+    frame: Frame,
+    obstacles: np.ndarray,
+    database: GroundTruthDatabase,
+    counts: dict[int, int],
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Which objects of `database` to paste: (k,) indices; see `sample_ground_truth`."""
     drawn = _draw(frame.labels, database, counts, rng)
     taken = np.concatenate([frame.boxes, obstacles])
-    pasted = drawn[free_of_collision(database.boxes[drawn], taken)]
+    return drawn[free_of_collision(database.boxes[drawn], taken)]
+
+
+def paste(frame: Frame, database: GroundTruthDatabase, pasted: np.ndarray) -> Frame:
+    """`frame` with the objects `pasted` (k,), their points first."""
     if len(pasted) == 0:
         return frame
     boxes = database.boxes[pasted]

@@ -17,10 +17,19 @@ import threading
 from pathlib import Path
 
 import numpy as np
+import torch
 
-from kdbench.dataset import Dataset, Frame
+from kdbench.dataset import Dataset, DeviceFrames, Frame
 from kdbench.datasets import gt_database
-from kdbench.datasets.augmentation import augment, augmentation_from, crop_to_range, shuffle_points
+from kdbench.datasets.augmentation import (
+    Plan,
+    augment,
+    augmentation_from,
+    crop_to_range,
+    draw_plan,
+    shuffle_points,
+)
+from kdbench.datasets.device_frames import KittiDeviceFrames
 from kdbench.datasets.frame_cache import FrameCache
 from kdbench.datasets.gt_database import GroundTruthDatabase
 from kdbench.datasets.kitti_verify import problems
@@ -98,6 +107,20 @@ class KittiTree(Dataset):
                 frame, recording.obstacles, self.augmentation, database, self._counts, rng
             )
         return shuffle_points(crop_to_range(frame, self.point_range), rng)
+
+    def on_device(self, device: torch.device) -> DeviceFrames | None:
+        """Training frames kept on `device`, up to CACHE_BYTES of them; None if not augmented."""
+        if not self.augmentation.enabled:
+            return None
+        database = self.database if self._counts else None
+
+        def draw(frame_id: str, rng: np.random.Generator) -> tuple[Frame, Plan]:
+            recording = self._recording(frame_id)
+            frame, obstacles = recording.frame, recording.obstacles
+            plan = draw_plan(frame, obstacles, self.augmentation, database, self._counts, rng)
+            return frame, plan
+
+        return KittiDeviceFrames(device, draw, database, self.point_range, CACHE_BYTES)
 
     def objects(self, frame_id: str) -> KittiObjects:
         """Every labelled object of a frame, in file order."""

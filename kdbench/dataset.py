@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -61,6 +61,21 @@ def collate(frames: Sequence[Frame]) -> Batch:
     )
 
 
+class DeviceFrames(ABC):
+    """Training frames whose points stay on a device and are augmented there.
+
+    They equal `Dataset.training_frame` of the same generator.
+    """
+
+    @abstractmethod
+    def plan(self, frame_id: str, rng: np.random.Generator) -> Any:
+        """What the CPU draws for a frame; any thread may call it."""
+
+    @abstractmethod
+    def batch(self, plans: Sequence[Any]) -> Batch:
+        """The frames of `plans` as a batch on the device; for the thread that trains."""
+
+
 class Dataset(ABC):
     """Frames of the splits `train` and `val`, their labels, and their classes.
 
@@ -82,6 +97,10 @@ class Dataset(ABC):
     def training_frame(self, frame_id: str, rng: np.random.Generator) -> Frame:
         """One augmented frame; everything random in it is drawn from `rng`."""
         return self.frame(frame_id)
+
+    def on_device(self, device: torch.device) -> DeviceFrames | None:
+        """Training frames kept on `device`; None if this data set has them on the CPU only."""
+        return None
 
     @abstractmethod
     def objects(self, frame_id: str) -> KittiObjects:

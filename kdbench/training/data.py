@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from kdbench.dataset import Batch, Dataset, Frame, collate
+from kdbench.dataset import Batch, Dataset, DeviceFrames, collate
 from kdbench.home import home
 from kdbench.registry import datasets
 from kdbench.spec import RunSpec
@@ -31,21 +31,29 @@ def epoch_order(ids: list[str], seed: int, epoch: int) -> list[str]:
 
 
 def training_batches(
-    dataset: Dataset, seed: int, epoch: int, batch_size: int, skip: int = 0
+    dataset: Dataset,
+    seed: int,
+    epoch: int,
+    batch_size: int,
+    skip: int = 0,
+    on_device: DeviceFrames | None = None,
 ) -> Iterator[Batch]:
     """Augmented batches of one epoch, from batch number `skip` on.
 
     A frame's augmentation is drawn from (seed, epoch, place in the epoch), so a batch is the
     same whether the epoch is run through or entered in its middle. The last batch may be
-    smaller.
+    smaller. With the data set's frames `on_device`, batches are made there; threads draw ahead.
     """
     order = epoch_order(dataset.ids("train"), seed, epoch)
 
-    def frame(place: int) -> Frame:
-        return dataset.training_frame(order[place], np.random.default_rng([seed, epoch, place]))
+    def each(make: Callable, places: range) -> list:
+        return [make(order[p], np.random.default_rng([seed, epoch, p])) for p in places]
 
     places = [range(i, min(i + batch_size, len(order))) for i in range(0, len(order), batch_size)]
-    return _ahead(lambda batch: collate([frame(place) for place in batch]), places[skip:])
+    if on_device is None:
+        return _ahead(lambda batch: collate(each(dataset.training_frame, batch)), places[skip:])
+    plans = _ahead(lambda batch: each(on_device.plan, batch), places[skip:])
+    return (on_device.batch(drawn) for drawn in plans)
 
 
 def evaluation_batches(dataset: Dataset, ids: list[str], batch_size: int) -> Iterator[Batch]:
@@ -54,7 +62,7 @@ def evaluation_batches(dataset: Dataset, ids: list[str], batch_size: int) -> Ite
     return _ahead(lambda group: collate([dataset.frame(i) for i in group]), groups)
 
 
-def _ahead(make: Callable, jobs: list) -> Iterator[Batch]:
+def _ahead(make: Callable, jobs: list) -> Iterator:
     """`make` of each job in order, made by threads a few jobs ahead."""
     with ThreadPoolExecutor(WORKERS) as pool:
         waiting = deque(pool.submit(make, job) for job in jobs[:AHEAD])

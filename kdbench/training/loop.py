@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from kdbench.dataset import Batch, Dataset
+from kdbench.dataset import Batch, Dataset, DeviceFrames
 from kdbench.detector import Detector
 from kdbench.errors import TrainingDiverged
 from kdbench.measure.memory import PeakMemory
@@ -128,8 +128,17 @@ class Training:
         for epoch in range(step // per_epoch, math.ceil(total / per_epoch)):
             skip = max(0, step - epoch * per_epoch)
             left = total - max(step, epoch * per_epoch)
-            batches = shared_batches(self.dataset, self.spec.seed, epoch, size, skip)
+            batches = shared_batches(
+                self.dataset, self.spec.seed, epoch, size, skip, self._on_device
+            )
             yield from islice(batches, left)
+
+    @cached_property
+    def _on_device(self) -> DeviceFrames | None:
+        """The data set on the GPU, where there is one to starve."""
+        if self.device.type != "cuda" or processes.size() > 1:
+            return None
+        return self.dataset.on_device(self.device)
 
     def step(self, state: State, batch: Batch) -> dict[str, float]:
         """One optimiser step; returns losses by name, learning rate and gradient norm."""

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from kdbench.dataset import Batch, Dataset, Frame
+from kdbench.dataset import Batch, Dataset, DeviceFrames, Frame
 from kdbench.errors import KdbenchError
 from kdbench.training import processes
 from kdbench.training.data import epoch_order, training_batches
@@ -44,14 +44,21 @@ def own_share(batch: Batch) -> Batch:
 
 
 def shared_batches(
-    dataset: Dataset, seed: int, epoch: int, batch_size: int, skip: int = 0
+    dataset: Dataset,
+    seed: int,
+    epoch: int,
+    batch_size: int,
+    skip: int = 0,
+    on_device: DeviceFrames | None = None,
 ) -> Iterator[Batch]:
     """The batches of `training_batches`, in every process; each has prepared its own frames only.
+
+    Several processes prepare them on the CPU.
 
     The KdbenchError of a process that cannot prepare a frame ends all of them.
     """
     if processes.size() == 1:
-        yield from training_batches(dataset, seed, epoch, batch_size, skip)
+        yield from training_batches(dataset, seed, epoch, batch_size, skip, on_device)
         return
     own = OwnFrames(dataset, seed, epoch, batch_size)
     for mine in _or_error(training_batches(own, seed, epoch, batch_size, skip)):
