@@ -8,6 +8,7 @@ import click
 from rich.console import Console
 
 from kdbench import __version__
+from kdbench.allocator import keep_freed
 from kdbench.errors import KdbenchError, UsageError
 from kdbench.suggest import unknown
 
@@ -63,6 +64,7 @@ def group(debug: bool) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """The console script: runs a command; an error is one line and an exit code."""
+    keep_freed()
     arguments = sys.argv[1:] if arguments is None else arguments
     # `--debug` is taken anywhere on the line.
     debug = "--debug" in arguments

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import torch
 
+from kdbench.allocator import give_back_freed
+
 CUDA = "cuda: peak of allocated tensors in the phase"
 RESIDENT = "cpu: peak resident set of the process in the phase"
 LIFETIME = "cpu: peak resident set of the process since its start"
@@ -27,6 +29,7 @@ class PeakMemory:
             torch.cuda.reset_peak_memory_stats(self.device)
             self._how = CUDA
         else:
+            give_back_freed()  # kept from the phases before
             self._how = RESIDENT if _forget_peak() else LIFETIME
 
     def stop(self) -> dict:
