@@ -5,9 +5,11 @@ Qi et al., "PointNet++", NeurIPS 2017, sections 3.2 to 3.4. Features are rows (.
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from kdbench.detectors.layers.point_pyramid import PointPyramid
 from kdbench.detectors.layers.row_norm import RowNorm
+from kdbench.ops.macs import declared_macs
 from kdbench.ops.point_grouping import gather_rows, interpolate
 
 # Of each set abstraction two scales: radius in metres, neighbours, channels (PointRCNN's code).
@@ -25,12 +27,13 @@ SHARE = 4  # a level keeps one point in four of the level below
 class SharedMlp(nn.Module):
     """The same linear layers, each with batch norm and ReLU, for every row."""
 
-    def __init__(self, widths: list[int], momentum: float):
+    def __init__(self, widths: list[int], momentum: float, first=nn.Linear):
         super().__init__()
         layers = []
         for inputs, outputs in zip(widths, widths[1:], strict=False):
+            linear = nn.Linear if layers else first
             norm = RowNorm(outputs, momentum)
-            layers += [nn.Linear(inputs, outputs, bias=False), norm, nn.ReLU(inplace=True)]
+            layers += [linear(inputs, outputs, bias=False), norm, nn.ReLU(inplace=True)]
         self.layers = nn.Sequential(*layers[:-1])
 
     def forward(self, x: Tensor) -> Tensor:
@@ -49,12 +52,31 @@ class SharedMlp(nn.Module):
         return rows.view(*x.shape[:-1], rows.shape[1])
 
 
+class GroupLinear(nn.Linear):
+    """A linear layer on [offset from the centre, feature] of every neighbour of every centre.
+
+    A point is the neighbour of many centres. So features are multiplied once a point and gathered
+    afterwards, and only the three columns of offsets are multiplied once a neighbour. (Positions
+    are not split the same way: differences of products of coordinates would lose digits.)
+    """
+
+    def forward(self, rows: Tensor, xyz: Tensor, centres: Tensor, group: Tensor) -> Tensor:
+        """Rows (B, N, C) at (B, N, 3), neighbours (B, M, k) of (B, M, 3): (B * M * k, outputs)."""
+        near, far = self.weight.split([3, rows.shape[2]], dim=1)
+        offset = gather_rows(xyz, group) - centres.unsqueeze(2)
+        with declared_macs(group.numel() * self.weight.numel()):  # as if it were not split
+            gathered = gather_rows(F.linear(rows, far, self.bias), group)
+            return torch.addmm(gathered.flatten(0, -2), offset.flatten(0, -2), near.t())
+
+
 class SetAbstraction(nn.Module):
     """For each centre a feature of its neighbours, at one or several scales."""
 
     def __init__(self, inputs: int, widths, momentum: float):
         super().__init__()
-        self.scales = nn.ModuleList(SharedMlp([inputs + 3, *w], momentum) for w in widths)
+        self.scales = nn.ModuleList(
+            SharedMlp([inputs + 3, *w], momentum, first=GroupLinear) for w in widths
+        )
         self.channels = sum(w[-1] for w in widths)
 
     def forward(self, rows: Tensor, xyz: Tensor, centres: Tensor, groups: list[Tensor]) -> Tensor:
@@ -63,9 +85,12 @@ class SetAbstraction(nn.Module):
         `groups` holds for each scale the neighbours (B, M, k) of the centres.
         """
         parts = []
-        for mlp, index in zip(self.scales, groups, strict=True):
-            offset = gather_rows(xyz, index) - centres.unsqueeze(2)
-            parts.append(mlp.pool(torch.cat([offset, gather_rows(rows, index)], dim=-1)))
+        for mlp, group in zip(self.scales, groups, strict=True):
+            first, *others = mlp.layers
+            x = first(rows, xyz, centres, group)
+            for layer in others:
+                x = layer(x)
+            parts.append(torch.relu(x.view(*group.shape, x.shape[1]).max(dim=2).values))
         return torch.cat(parts, dim=-1)
 
 

@@ -2,17 +2,21 @@
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from kdbench.detectors.layers import point_input
 from kdbench.detectors.layers.point_input import fixed_clouds
 from kdbench.detectors.layers.point_pyramid import build_pyramid
 from kdbench.detectors.layers.pointnet2 import (
     BALLS,
+    GroupLinear,
     PointNet2,
     SetAbstraction,
     SharedMlp,
 )
 from kdbench.detectors.layers.row_norm import RowNorm
+from kdbench.ops.macs import MacCounter
+from kdbench.ops.point_grouping import gather_rows
 
 RANGE = (0.0, -50.0, -3.0, 100.0, 50.0, 1.0)
 
@@ -59,8 +63,32 @@ def test_set_abstraction_equals_a_loop_over_centres():
             for mlp, group in zip(layer.scales, groups, strict=True):
                 near = group[frame, m]
                 offset = xyz[frame, near] - centres[frame, m]
-                parts.append(mlp(torch.cat([offset, rows[frame, near]], dim=1)).amax(0))
+                x = torch.cat([offset, rows[frame, near]], dim=1)
+                first, *others = mlp.layers
+                x = torch.nn.Sequential(*others)(F.linear(x, first.weight))
+                parts.append(torch.relu(x.amax(0)))
             torch.testing.assert_close(found[frame, m], torch.cat(parts))
+
+
+def test_a_group_linear_is_the_linear_layer_on_concatenated_groups():
+    """Values, gradients and MACs."""
+    rows, xyz, centres = draw(2, 9, 4), draw(2, 9, 3, seed=1), draw(2, 5, 3, seed=2)
+    group = torch.randint(9, (2, 5, 6), generator=torch.Generator().manual_seed(0))
+    layer = GroupLinear(3 + 4, 8)
+    offset = gather_rows(xyz, group) - centres.unsqueeze(2)
+
+    def plain(rows):
+        return F.linear(torch.cat([offset, gather_rows(rows, group)], -1), layer.weight, layer.bias)
+
+    results = []
+    for function in (lambda x: layer(x, xyz, centres, group), lambda x: plain(x).flatten(0, 2)):
+        leaf = rows.clone().requires_grad_()
+        with MacCounter() as counter:
+            out = function(leaf)
+        grads = torch.autograd.grad(out.square().sum(), [leaf, *layer.parameters()])
+        results.append((out, *grads, torch.tensor(counter.macs)))
+    for ours, expected in zip(*results, strict=True):
+        torch.testing.assert_close(ours, expected)
 
 
 def test_the_backbone_does_not_see_where_the_cloud_is():

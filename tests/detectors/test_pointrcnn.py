@@ -281,7 +281,7 @@ def test_in_evaluation_a_frame_does_not_depend_on_its_neighbours():
 
 @pytest.mark.parametrize("coder", CODERS)
 def test_learns_one_scene_by_heart(coder):
-    more = {"rois": 16, "roi_points": 64, "proposals_train": 64, "proposals_test": 32}
+    more = {"rois": 32, "roi_points": 64, "proposals_train": 64, "proposals_test": 32}
     network = detector(16, coder=coder, bn_momentum=0.1, **more)
     batch = tiny_scene(RANGE, frames=2, objects=3, seed=1)
     inputs = network.prepare(batch)
