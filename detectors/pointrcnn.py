@@ -16,8 +16,7 @@ Deviations from the paper:
 - `coder=residuals` is that release: plain residuals in both stages, in the second one relative to
   the proposal, whose score is learned as a grade of its overlap, and a loss of corners.
 - With fewer points of a proposal than 512 the radii of the second stage grow as the distances
-  between points do; its centres stay 128 and 32. With a share of them it cannot tell good
-  proposals from bad ones.
+  between points do.
 - A width is divided by the root of the ratio to one decimal place (2.8 at ratio 8), as in that
   release.
 """
@@ -69,9 +68,9 @@ class PointRCNN(Detector):
     Options: `point_range` (metres); `points` a frame, drawn `even`ly near and far or, as published,
     all that are far and some of the near ones; `coder` bins (published) or residuals
     (PointDistiller's release); `proposals_before` NMS, `proposals_train` and `proposals_test`
-    after it; `rois` of a frame from which the second stage learns, and `roi_points` of each;
-    `bn_momentum` is PyTorch's; `score_threshold`, `nms_threshold` and `nms_after` filter
-    detections.
+    after it; `rois` of a frame from which the second stage learns, `roi_points` of each, and
+    `roi_centres`, how many of them its two set abstractions keep; `bn_momentum` is PyTorch's;
+    `score_threshold`, `nms_threshold` and `nms_after` filter detections.
     """
 
     name = "pointrcnn"
@@ -91,6 +90,7 @@ class PointRCNN(Detector):
         proposals_test: int = 100,
         rois: int = 64,
         roi_points: int = 512,
+        roi_centres: tuple[int, ...] = (128, 32),
         bn_momentum: float = 0.1,
         score_threshold: float = 0.1,
         nms_threshold: float = 0.1,
@@ -99,7 +99,7 @@ class PointRCNN(Detector):
         super().__init__(classes, ratio)
         self._range = tuple(point_range)
         self.points, self.even = points, even
-        self.rois, self.roi_points = rois, roi_points
+        self.rois, self.roi_points, self.centres = rois, roi_points, tuple(roi_centres)
         self.proposals = (proposals_before, proposals_train, proposals_test)
         self.filter = (score_threshold, nms_threshold, nms_after)
         self._check(coder)
@@ -109,7 +109,9 @@ class PointRCNN(Detector):
         hidden = [self.width(w) for w in point_head.HIDDEN]
         self.head = point_head.PointHead(channels, hidden, classes, point_coder, bn_momentum)
         self.released = coder == "residuals"
-        self.rcnn = RefinementHead(channels, self.width, roi_coder, bn_momentum, self.released)
+        self.rcnn = RefinementHead(
+            channels, self.width, roi_coder, bn_momentum, self.centres, self.released
+        )
         kind = {"bins": Kind.BINS, "residuals": Kind.CODES}[coder]
         bins = tuple(point_coder.bins) if kind is Kind.BINS else ()
         self.taps = {
@@ -133,10 +135,11 @@ class PointRCNN(Detector):
         if len(high) != 3 or not all(a < b for a, b in zip(low, high, strict=True)):
             raise UsageError("pointrcnn: point_range must be x0, y0, z0, x1, y1, z1")
         least = SHARE ** len(BALLS)
-        if self.points < least or min(self.rois, self.roi_points, *self.proposals) < 1:
+        counts = (self.rois, self.roi_points, *self.proposals, *self.centres)
+        if self.points < least or len(self.centres) != 2 or min(counts) < 1:
             raise UsageError(
-                f"pointrcnn: points must be at least {least}, the numbers of proposals, of rois "
-                "and of roi_points at least 1"
+                f"pointrcnn: points must be at least {least}, the numbers of proposals, of rois, "
+                "of roi_points and of the two roi_centres at least 1"
             )
 
     def prepare(self, batch: Batch) -> PointInputs:

@@ -19,10 +19,10 @@ from kdbench.ops.roi_points import enlarge, roi_points, to_canonical
 
 LOCAL = 5  # x, y, z in the RoI's frame, first-stage score, distance from the sensor
 UP, MERGE = (128, 128), (128,)
-# Set abstractions: centres, radius (m) among POOLED points of a RoI, neighbours, channels.
+# Set abstractions: radius (m) among POOLED points of a RoI, neighbours, channels.
 STAGES = (
-    (128, 0.2, 16, (128, 128, 128)),
-    (32, 0.4, 16, (128, 128, 256)),
+    (0.2, 16, (128, 128, 128)),
+    (0.4, 16, (128, 128, 256)),
 )
 POOLED = 512
 WHOLE = (256, 256, 512)  # the last one, over all points that are left
@@ -67,12 +67,13 @@ def pool(
 class RefinementHead(nn.Module):
     """A small PointNet++ over a RoI's points. `width` maps published channels to those to use.
 
-    `released` learns as PointDistiller's release does: from graded scores, and from corners.
+    `centres` is how many points each set abstraction keeps. `released` learns as PointDistiller's
+    release does: from graded scores, and from corners.
     """
 
-    def __init__(self, inputs: int, width, coder, momentum: float, released: bool = False):
+    def __init__(self, inputs: int, width, coder, momentum: float, centres, released: bool = False):
         super().__init__()
-        self.coder, self.released = coder, released
+        self.coder, self.centres, self.released = coder, tuple(centres), released
 
         def widths(published):
             return [width(w) for w in published]
@@ -95,7 +96,8 @@ class RefinementHead(nn.Module):
         # Of fewer points on the same surface each is farther from the next.
         spread = max(1.0, POOLED / local.shape[1]) ** 0.5
         rows = self.merge(torch.cat([self.up(local), rows], dim=-1))
-        for (number, radius, count, _), stage in zip(STAGES, self.stages, strict=True):
+        levels = zip(self.centres, STAGES, self.stages, strict=True)
+        for number, (radius, count, _), stage in levels:
             kept = farthest_points(xyz, min(number, xyz.shape[1]))
             centres = gather_rows(xyz, kept)
             group = ball_query(centres, xyz, radius * spread, count)

@@ -99,6 +99,8 @@ def test_any_ratio_makes_a_network_that_learns(ratio):
         {"proposals_test": 0},
         {"rois": 0},
         {"roi_points": 0},
+        {"roi_centres": (32,)},
+        {"roi_centres": (32, 0)},
     ],
 )
 def test_options_that_cannot_be_are_refused(options):
