@@ -7,8 +7,7 @@ proposal's own frame, a small PointNet++, a score and a refined box.
 
 Deviations from the paper:
 - Both stages train together; the second one sends no gradient into the first (the paper trains
-  one after the other). Jittered copies of the objects join the second stage's training
-  proposals, in place of jittered proposals.
+  one after the other).
 - Three classes: a score for each class and point, mean sizes by class, and as many neighbours
   (16) in the second stage, as in PointDistiller's release.
 - Proposals are not split into near and far ones before NMS; "far" points are those 40 m from

@@ -13,7 +13,7 @@ from kdbench.geometry.rotated_iou_torch import bev_iou
 # below EASY it is easy background, of which less is needed (PointRCNN, section 3.4 and code).
 FOREGROUND, EASY = 0.55, 0.05
 FOREGROUND_SHARE, HARD_SHARE = 0.5, 0.8
-COPIES, SHIFT, STRETCH, TWIST = 4, 0.1, 0.1, 0.15  # of objects: shares of their size, and radians
+COPIES, SHIFT, STRETCH, TWIST = 1, 0.1, 0.1, 0.15  # of proposals: shares of their size; radians
 
 
 @dataclass(frozen=True)
@@ -53,15 +53,16 @@ def propose(boxes, scores, labels, filled, before: int, after: int, threshold: f
 def sample(rois: Rois, boxes, labels, count: int, generators) -> Rois:
     """At most `count` RoIs a frame to learn from, half of them on objects where there are enough.
 
-    `boxes` and `labels` are the objects, a frame each. They join the proposals as jittered
-    copies, so that there is something to learn before the first stage finds them. Draws from
-    the generators (of the CPU), a frame each.
+    `boxes` and `labels` are the objects, a frame each. Proposals are joined by jittered copies of
+    theirs. (Not by copies of the objects: those on hardly seen objects teach that a proposal of
+    the first stage's surest points is a bad one.) Draws from the generators (of the CPU), a frame
+    each.
     """
     chosen = []
     for i, (objects, classes, generator) in enumerate(zip(boxes, labels, generators, strict=True)):
         mine, names = rois.of(i)
-        mine = torch.cat([mine, jittered(objects, generator)])
-        names = torch.cat([names, classes.repeat(COPIES)])
+        mine = torch.cat([mine, jittered(mine, generator)])
+        names = names.repeat(1 + COPIES)
         iou = best_object(mine, names, objects, classes)[0]
         index = _choose(iou.cpu(), count, generator).to(mine.device)
         chosen.append((mine[index], names[index]))

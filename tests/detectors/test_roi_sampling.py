@@ -117,11 +117,12 @@ def proposals(foreground, hard, easy):
         ((50, 50, 50), [10, 8, 2]),
         ((50, 2, 0), [18, 2, 0]),
         ((50, 0, 50), [10, 0, 10]),
-        ((0, 50, 50), [4, 13, 3]),  # jittered copies of the object
-        ((0, 0, 0), [4, 0, 0]),
+        ((0, 50, 50), [0, 16, 4]),
+        ((0, 0, 0), [0, 0, 0]),
     ],
 )
-def test_half_of_the_rois_are_foreground_and_most_others_are_hard(available, expected):
+def test_half_of_the_rois_are_foreground_and_most_others_are_hard(available, expected, monkeypatch):
+    monkeypatch.setattr(S, "COPIES", 0)
     found = sample(proposals(*available))
     assert counts(found) == expected
     assert len(torch.unique(found.boxes, dim=0)) == len(found.boxes)  # none twice
@@ -140,11 +141,21 @@ def test_without_objects_and_without_proposals():
 
 
 def test_jittered_copies_are_worth_refining():
-    objects = random_boxes(50, spread=500.0)
-    copies = S.jittered(objects, generator(0))
-    iou = S.iou_3d(copies, objects)
+    boxes = random_boxes(50, spread=500.0)
+    copies = S.jittered(boxes, generator(0))
+    iou = S.iou_3d(copies, boxes)
     assert len(copies) == S.COPIES * 50
     best, owner = iou.max(1)
     assert torch.equal(owner, torch.arange(50).repeat(S.COPIES))
     assert (best >= 0.45).all() and (best > S.FOREGROUND).float().mean() > 0.9
     assert best.max() < 0.999
+
+
+def test_rois_are_proposals_and_jittered_copies_of_them():
+    """Never of objects: see `sample`."""
+    pool = shifted(OBJECT, *torch.linspace(-3, 3, 30).tolist())
+    found = sample(pool, count=60)
+    same = (found.boxes[:, None] == pool).all(-1)
+    assert len(found.boxes) == 60 and same.any(1).sum() == 30
+    far = shifted(OBJECT, *torch.linspace(3, 5, 30).tolist())
+    assert counts(sample(far, count=60)) == [0, 0, 60]
