@@ -12,8 +12,11 @@ Deviations from the paper:
   (16) in the second stage, as in PointDistiller's release.
 - Proposals are not split into near and far ones before NMS; "far" points are those 40 m from
   the sensor, in any direction.
-- `coder=residuals` is that release: plain residuals in both stages, in the second one relative to
-  the proposal, whose score is learned as a grade of its overlap, and a loss of corners.
+- `coder=residuals` and `roi_coder=residuals` are that release: plain residuals in both stages, in
+  the second one relative to the proposal, whose score is learned as a grade of its overlap, and a
+  loss of corners.
+- `fused_scores`: a detection's score is the geometric mean of both stages' scores. A second stage
+  that has seen few proposals ranks worse alone.
 - With fewer points of a proposal than 512 the radii of the second stage grow as the distances
   between points do.
 - A width is divided by the root of the ratio to one decimal place (2.8 at ratio 8), as in that
@@ -34,7 +37,7 @@ from kdbench.detectors.layers.nms_by_class import nms_by_class
 from kdbench.detectors.layers.point_input import fixed_clouds, generator
 from kdbench.detectors.layers.point_pyramid import PointPyramid, build_pyramid
 from kdbench.detectors.layers.pointnet2 import BALLS, SHARE, PointNet2
-from kdbench.detectors.layers.rcnn_head import Refinement, RefinementHead
+from kdbench.detectors.layers.rcnn_head import CENTRES, Refinement, RefinementHead
 from kdbench.detectors.layers.residual_coder import ResidualCoder
 from kdbench.detectors.layers.roi_sampling import Rois
 from kdbench.errors import UsageError
@@ -43,9 +46,10 @@ from kdbench.taps import Kind, Rows, Taps, TapSpec
 
 FULL_RANGE = (0.0, -40.0, -3.0, 70.4, 40.0, 1.0)
 TRAIN_NMS, TEST_NMS = 0.85, 0.8  # BEV IoU above which the lesser proposal goes
-CODERS = {  # of the first stage and of the second (PointRCNN's code)
-    "bins": lambda: (BinCoder(3.0, 0.5, 12), BinCoder(1.5, 0.5, 9, turn=math.pi / 2)),
-    "residuals": lambda: (ResidualCoder(), ResidualCoder(full_turn=False)),
+CODERS = {"bins": lambda: BinCoder(3.0, 0.5, 12), "residuals": ResidualCoder}  # PointRCNN's code
+ROI_CODERS = {
+    "bins": lambda: BinCoder(1.5, 0.5, 9, turn=math.pi / 2),
+    "residuals": lambda: ResidualCoder(full_turn=False),
 }
 
 
@@ -65,11 +69,12 @@ class PointRCNN(Detector):
     """See the head of this file.
 
     Options: `point_range` (metres); `points` a frame, drawn `even`ly near and far or, as published,
-    all that are far and some of the near ones; `coder` bins (published) or residuals
-    (PointDistiller's release); `proposals_before` NMS, `proposals_train` and `proposals_test`
-    after it; `rois` of a frame from which the second stage learns, `roi_points` of each, and
-    `roi_centres`, how many of them its two set abstractions keep; `bn_momentum` is PyTorch's;
-    `score_threshold`, `nms_threshold` and `nms_after` filter detections.
+    all that are far and some of the near ones; `coder` and, in the second stage, `roi_coder` bins
+    (published) or residuals (PointDistiller's release); `proposals_before` NMS, `proposals_train`
+    and `proposals_test` after it; `rois` of a frame from which the second stage learns,
+    `roi_points` of each, and `roi_centres`, how many of them its two set abstractions keep;
+    `fused_scores` of both stages; `bn_momentum` is PyTorch's; `score_threshold`, `nms_threshold`
+    and `nms_after` filter detections.
     """
 
     name = "pointrcnn"
@@ -84,12 +89,14 @@ class PointRCNN(Detector):
         points: int = 16384,
         even: bool = False,
         coder: str = "bins",
+        roi_coder: str = "bins",
         proposals_before: int = 9000,
         proposals_train: int = 512,
         proposals_test: int = 100,
         rois: int = 64,
         roi_points: int = 512,
-        roi_centres: tuple[int, ...] = (128, 32),
+        roi_centres: tuple[int, ...] = CENTRES,
+        fused_scores: bool = False,
         bn_momentum: float = 0.1,
         score_threshold: float = 0.1,
         nms_threshold: float = 0.1,
@@ -101,15 +108,16 @@ class PointRCNN(Detector):
         self.rois, self.roi_points, self.centres = rois, roi_points, tuple(roi_centres)
         self.proposals = (proposals_before, proposals_train, proposals_test)
         self.filter = (score_threshold, nms_threshold, nms_after)
-        self._check(coder)
-        point_coder, roi_coder = CODERS[coder]()
+        self.fused_scores = fused_scores
+        self._check(coder, roi_coder)
+        point_coder = CODERS[coder]()
         self.backbone = PointNet2(1, self.width, bn_momentum)
         channels = self.backbone.channels
         hidden = [self.width(w) for w in point_head.HIDDEN]
         self.head = point_head.PointHead(channels, hidden, classes, point_coder, bn_momentum)
-        self.released = coder == "residuals"
+        self.released = roi_coder == "residuals"
         self.rcnn = RefinementHead(
-            channels, self.width, roi_coder, bn_momentum, self.centres, self.released
+            channels, self.width, ROI_CODERS[roi_coder](), bn_momentum, self.centres, self.released
         )
         kind = {"bins": Kind.BINS, "residuals": Kind.CODES}[coder]
         bins = tuple(point_coder.bins) if kind is Kind.BINS else ()
@@ -127,9 +135,11 @@ class PointRCNN(Detector):
     def point_range(self) -> tuple[float, ...]:
         return self._range
 
-    def _check(self, coder: str) -> None:
-        if coder not in CODERS:
-            raise UsageError(f"pointrcnn: coder must be one of {', '.join(CODERS)}, not {coder!r}")
+    def _check(self, coder: str, roi_coder: str) -> None:
+        for option, value in (("coder", coder), ("roi_coder", roi_coder)):
+            if value not in CODERS:
+                one = ", ".join(CODERS)
+                raise UsageError(f"pointrcnn: {option} must be one of {one}, not {value!r}")
         low, high = self._range[:3], self._range[3:]
         if len(high) != 3 or not all(a < b for a, b in zip(low, high, strict=True)):
             raise UsageError("pointrcnn: point_range must be x0, y0, z0, x1, y1, z1")
@@ -201,7 +211,10 @@ class PointRCNN(Detector):
         sizes = self._reference_sizes(refined.rois)
         local = self.rcnn.coder.decode(refined.codes.float(), sizes)
         boxes = from_canonical(local, refined.rois.boxes)
-        scores = refined.cls.float().sigmoid().where(refined.filled, -1.0)
+        scores = refined.cls.float().sigmoid()
+        if self.fused_scores:
+            scores = (scores * refined.rois.scores).sqrt()
+        scores = scores.where(refined.filled, -1.0)
         by_class = scores.new_full((len(scores), len(self.classes)), -1.0)
         by_class.scatter_(1, labels.unsqueeze(1), scores.unsqueeze(1))
         least, threshold, limit = self.filter

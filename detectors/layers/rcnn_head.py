@@ -24,7 +24,7 @@ STAGES = (
     (0.2, 16, (128, 128, 128)),
     (0.4, 16, (128, 128, 256)),
 )
-POOLED = 512
+POOLED, CENTRES = 512, (128, 32)
 WHOLE = (256, 256, 512)  # the last one, over all points that are left
 HIDDEN = (256, 256)
 MARGIN = 1.0  # metres around a proposal from which its points are taken
@@ -71,7 +71,9 @@ class RefinementHead(nn.Module):
     release does: from graded scores, and from corners.
     """
 
-    def __init__(self, inputs: int, width, coder, momentum: float, centres, released: bool = False):
+    def __init__(
+        self, inputs: int, width, coder, momentum: float, centres=CENTRES, released: bool = False
+    ):
         super().__init__()
         self.coder, self.centres, self.released = coder, tuple(centres), released
 

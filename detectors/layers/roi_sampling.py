@@ -22,6 +22,7 @@ class Rois:
 
     boxes: Tensor  # (r, 7) LiDAR frame
     labels: Tensor  # (r,) int64 class
+    scores: Tensor  # (r,) of the first stage
     frame: Tensor  # (r,) int64
 
     def of(self, frame: int) -> tuple[Tensor, Tensor]:
@@ -30,11 +31,11 @@ class Rois:
         return self.boxes[mine], self.labels[mine]
 
 
-def collect(boxes: list[Tensor], labels: list[Tensor]) -> Rois:
-    """The RoIs of boxes (a frame: (r, 7)) and classes (a frame: (r,))."""
+def collect(boxes: list[Tensor], labels: list[Tensor], scores: list[Tensor]) -> Rois:
+    """The RoIs of boxes (a frame: (r, 7)), their classes and scores (a frame: (r,))."""
     counts = torch.tensor([len(b) for b in boxes], device=boxes[0].device)
     frame = torch.arange(len(boxes), device=counts.device).repeat_interleave(counts)
-    return Rois(torch.cat(boxes), torch.cat(labels), frame)
+    return Rois(torch.cat(boxes), torch.cat(labels), torch.cat(scores), frame)
 
 
 def propose(boxes, scores, labels, filled, before: int, after: int, threshold: float) -> Rois:
@@ -47,7 +48,8 @@ def propose(boxes, scores, labels, filled, before: int, after: int, threshold: f
     for b, s, there in zip(boxes, scores, filled.tolist(), strict=True):
         top = s.topk(min(before, len(s)) if there else 0).indices
         kept.append(top[rotated_nms(b[top], s[top], threshold, after)])
-    return collect(*([x[i] for x, i in zip(all_, kept, strict=True)] for all_ in (boxes, labels)))
+    columns = (boxes, labels, scores)
+    return collect(*([x[i] for x, i in zip(column, kept, strict=True)] for column in columns))
 
 
 def sample(rois: Rois, boxes, labels, count: int, generators) -> Rois:
@@ -62,10 +64,10 @@ def sample(rois: Rois, boxes, labels, count: int, generators) -> Rois:
     for i, (objects, classes, generator) in enumerate(zip(boxes, labels, generators, strict=True)):
         mine, names = rois.of(i)
         mine = torch.cat([mine, jittered(mine, generator)])
-        names = names.repeat(1 + COPIES)
+        names, scores = (x.repeat(1 + COPIES) for x in (names, rois.scores[rois.frame == i]))
         iou = best_object(mine, names, objects, classes)[0]
         index = _choose(iou.cpu(), count, generator).to(mine.device)
-        chosen.append((mine[index], names[index]))
+        chosen.append((mine[index], names[index], scores[index]))
     return collect(*map(list, zip(*chosen, strict=True)))
 
 

@@ -63,12 +63,12 @@ def frame_of(batch, i):
     ],
 )
 def test_the_published_networks_have_their_parameters(coder, ratio, count):
-    assert parameters(detector(ratio, coder=coder)) == count
+    assert parameters(detector(ratio, coder=coder, roi_coder=coder)) == count
 
 
 @pytest.mark.parametrize("ratio, macs", [(1, 0.1695e9), (8, 0.0213e9), (16, 0.0108e9)])
 def test_a_proposal_costs_the_published_macs(ratio, macs):
-    network = detector(ratio, coder="residuals").eval()
+    network = detector(ratio, coder="residuals", roi_coder="residuals").eval()
     with MacCounter() as counter, torch.no_grad():
         network.rcnn(torch.rand(2, 512, 5), torch.rand(2, 512, network.backbone.channels))
     assert counter.macs / 2 == pytest.approx(macs, rel=5e-3)
@@ -77,7 +77,7 @@ def test_a_proposal_costs_the_published_macs(ratio, macs):
 @pytest.mark.slow
 @pytest.mark.parametrize("ratio, macs", [(1, 10.05e9), (8, 1.28e9), (16, 0.64e9)])
 def test_the_first_stage_costs_the_published_macs(ratio, macs):
-    network = PointRCNN(CLASSES, ratio, coder="residuals")
+    network = PointRCNN(CLASSES, ratio, coder="residuals", roi_coder="residuals")
     stages = network_size(network, generated(network.point_range, 1).batches)["macs_by_stage"]
     assert stages["backbone"] + stages["head"] == pytest.approx(macs, rel=1e-2)
 
@@ -114,7 +114,7 @@ def test_options_that_cannot_be_are_refused(options):
 @pytest.mark.parametrize("coder", CODERS)
 @pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
 def test_taps_are_what_their_specs_say(coder, training):
-    network = detector(coder=coder).train(training)
+    network = detector(coder=coder, roi_coder=coder).train(training)
     taps = network(network.prepare(tiny_scene(RANGE)))
     assert [name for name in taps if not name.startswith("_")] == list(network.taps)
     for name, spec in network.taps.items():
@@ -284,7 +284,7 @@ def test_in_evaluation_a_frame_does_not_depend_on_its_neighbours():
 @pytest.mark.parametrize("coder", CODERS)
 def test_learns_one_scene_by_heart(coder):
     more = {"rois": 32, "roi_points": 64, "proposals_train": 64, "proposals_test": 32}
-    network = detector(16, coder=coder, bn_momentum=0.1, **more)
+    network = detector(16, coder=coder, roi_coder=coder, bn_momentum=0.1, **more)
     batch = tiny_scene(RANGE, frames=2, objects=3, seed=1)
     inputs = network.prepare(batch)
     optimizer = torch.optim.Adam(network.parameters(), lr=5e-3)

@@ -107,7 +107,7 @@ def test_a_class_without_a_mean_size_is_refused():
 def test_a_roi_sees_its_points_in_its_own_frame():
     xyz = torch.tensor([[[0.0, 0, 0], [50, 0, 0]], [[10.0, 3.5, -1], [0, 0, 0]]])
     rows, scores = draw(2, 2, 4), torch.tensor([[0.1, 0.2], [0.3, 0.4]])
-    rois = Rois(BOX, torch.tensor([0]), torch.tensor([1]))
+    rois = Rois(BOX, torch.tensor([0]), torch.ones(1), torch.tensor([1]))
     local, features, filled = rcnn_head.pool(rois, xyz, rows, scores, 2)
     distance = xyz[1, 0].norm().item() / 70 - 0.5
     expected = torch.tensor([1.5, 0, 0, 0.3, distance])  # ahead of the centre, along its length
@@ -119,7 +119,7 @@ def test_a_roi_sees_its_points_in_its_own_frame():
 @pytest.mark.parametrize("beside, expected", [(0.9, True), (1.1, False)])
 def test_a_roi_sees_one_metre_around(beside, expected):
     xyz = torch.tensor([[[10.0 + 1 + beside, 2, -1]]])
-    rois = Rois(BOX, torch.tensor([0]), torch.tensor([0]))
+    rois = Rois(BOX, torch.tensor([0]), torch.ones(1), torch.tensor([0]))
     local, features, filled = rcnn_head.pool(rois, xyz, draw(1, 1, 4), torch.ones(1, 1), 8)
     assert filled.tolist() == [expected]
     assert bool(local.any()) == bool(features.any()) == expected

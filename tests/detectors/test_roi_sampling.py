@@ -22,7 +22,8 @@ def random_boxes(n, seed=0, spread=6.0):
 
 
 def rois(*frames):
-    return S.collect([boxes for boxes, _ in frames], [labels for _, labels in frames])
+    boxes, labels = map(list, zip(*frames, strict=True))
+    return S.collect(boxes, labels, [torch.rand(len(b)) for b in boxes])
 
 
 def shifted(box, *shifts):
@@ -57,6 +58,7 @@ def test_proposals_are_the_best_that_do_not_overlap():
         assert (scores[i][place].diff() <= 0).all()
         assert (scores[i][place] >= scores[i].topk(50).values[-1]).all()
         assert torch.equal(names, labels[i][place])
+        assert torch.equal(found.scores[found.frame == i], scores[i][place])
 
 
 def test_a_frame_without_points_proposes_nothing():
