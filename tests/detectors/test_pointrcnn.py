@@ -96,6 +96,7 @@ def test_any_ratio_makes_a_network_that_learns(ratio):
         {"point_range": [25.6, -10.24, -3, 0, 10.24, 1]},
         {"points": 255},
         {"coder": "anchors"},
+        {"roi_coder": "anchors"},
         {"proposals_test": 0},
         {"rois": 0},
         {"roi_points": 0},
@@ -220,12 +221,28 @@ def test_training_and_evaluation_have_their_numbers_of_proposals():
 def test_labels_changed_after_preparing_are_those_that_are_learned():
     network, batch = detector(), tiny_scene(RANGE)
     taps = network(network.prepare(batch))
+    rois = taps["_refinement"].rois
+    rois.boxes[0], rois.labels[0] = batch.boxes[0][0], batch.labels[0][0]  # one that fits
     before = network.loss(taps, batch)
     none = [x[:0] for x in batch.labels]
     after = network.loss(taps, replace(batch, boxes=[b[:0] for b in batch.boxes], labels=none))
     assert before["point_box"] > 0 and before["roi_box"] > 0
     assert after["point_box"] == after["roi_box"] == 0
     assert after["roi_cls"] != before["roi_cls"]
+
+
+def test_fused_scores_are_the_geometric_mean_of_both_stages():
+    options = {"score_threshold": 0.0, "nms_threshold": 1.0}
+    network = detector(**options).eval()
+    taps = network(network.prepare(tiny_scene(RANGE)))
+    refined = taps["_refinement"]
+    second = refined.cls.sigmoid()
+    fused = (second * refined.rois.scores).sqrt()
+    for chosen, expected in ((False, second), (True, fused)):
+        network.fused_scores = chosen
+        found = torch.cat([d.scores for d in network.predict(taps)])
+        assert len(found) > 10
+        assert torch.isin(found, expected[refined.filled]).all()
 
 
 def test_two_trainings_of_one_seed_are_equal_to_the_bit():
