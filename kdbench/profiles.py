@@ -31,8 +31,8 @@ _FEW_POINTS = {
     "roi_points": 128,
     "roi_centres": [32, 16],
 }
-# The second stage sees a 300th of the proposals that it sees as published: not enough to learn to
-# place a box in bins anew, or to rank boxes alone.
+# The second stage sees a hundred times fewer proposals than it sees as published: not enough to
+# learn to place a box in bins anew, or to rank boxes alone.
 _SHORT_SECOND_STAGE = {"roi_coder": "residuals", "fused_scores": True}
 # PointRCNN learns by far the slowest: half of the others' range, and more steps of two frames each.
 _NEARER = {"point_range": [0.0, -12.8, -3.0, 25.6, 12.8, 1.0]}
