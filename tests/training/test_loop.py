@@ -51,6 +51,17 @@ def test_one_seed_gives_the_same_weights_and_another_seed_others(make_spec, data
     assert weights(runs[0]) == weights(runs[1]) != weights(runs[2])
 
 
+def test_frames_on_the_device_give_the_same_weights(make_spec, dataset, tmp_path):
+    """As on a GPU, but that the device is the CPU here."""
+    plain, other = (training(make_spec(), dataset, tmp_path / name) for name in ("a", "b"))
+    frames = dataset.on_device(CPU)
+    other.__dict__["_on_device"] = frames  # in place of what the property finds out
+    for run in (plain, other):
+        run.run()
+    assert weights(plain) == weights(other)
+    assert plain._on_device is None and frames.bytes > 0
+
+
 def test_ctrl_c_saves_and_the_same_training_goes_on_to_the_same_weights(
     make_spec, dataset, tmp_path
 ):
