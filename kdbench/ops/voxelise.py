@@ -3,7 +3,9 @@
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numba import njit
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -75,12 +77,11 @@ def pillarise(points: Tensor, grid: Grid, frames: int) -> Pillars:
 def voxelise(points: Tensor, grid: Grid, frames: int) -> Voxels:
     """The mean of the points (n, 5: frame, x, y, z, reflectance) in each voxel of `grid`.
 
-    Points outside the range are dropped. Works for zero points.
+    Points outside the range are dropped. Works for zero points. No gradient.
     """
     sizes = (grid.width, grid.height, grid.depth)
     order, counts, coordinates = _sort_by_cell(points, grid, sizes, frames)
-    begin = counts.cumsum(0) - counts
-    means = F.embedding_bag(order, points, begin, mode="mean")[:, 1:5].contiguous()
+    means = (_means_on_device if points.is_cuda else _means_on_host)(points, order, counts)
     return Voxels(means, counts, coordinates, frames)
 
 
@@ -90,11 +91,17 @@ def _sort_by_cell(points: Tensor, grid: Grid, sizes: tuple[int, ...], frames: in
     `sizes` is the number of cells along x, y and perhaps z. Coordinates are frame, then the
     last of these axes first.
     """
+    outside = frames * math.prod(sizes)  # the key of points out of range: they come last
+    sort = _sort_on_device if points.is_cuda else _sort_on_host
+    return sort(points, grid, sizes, outside)
+
+
+def _sort_on_device(points: Tensor, grid: Grid, sizes: tuple[int, ...], outside: int):
     inside, cells = _cells(points, grid, sizes)
     key = cells[0]
     for cell, size in zip(cells[1:], reversed(sizes), strict=True):
         key = torch.add(cell, key, alpha=size)
-    key = torch.where(inside, key, frames * math.prod(sizes))  # those outside come last
+    key = torch.where(inside, key, outside)
     order = stable_order(key)[: int(inside.sum())]
     key = key.index_select(0, order)
     first = torch.ones_like(key, dtype=torch.bool)
@@ -103,6 +110,82 @@ def _sort_by_cell(points: Tensor, grid: Grid, sizes: tuple[int, ...], frames: in
     counts = begin.diff(append=begin.new_tensor([len(key)]))
     one = order.index_select(0, begin)  # a point of each cell
     return order, counts, torch.stack([cell.index_select(0, one) for cell in cells], dim=1)
+
+
+def _means_on_device(points: Tensor, order: Tensor, counts: Tensor) -> Tensor:
+    begin = counts.cumsum(0) - counts
+    return F.embedding_bag(order, points, begin, mode="mean")[:, 1:5].contiguous()
+
+
+def _sort_on_host(points: Tensor, grid: Grid, sizes: tuple[int, ...], outside: int):
+    """The same in two passes over the points, and a sort between them."""
+    limits = np.array(grid.point_range, np.float32).reshape(2, 3)
+    cell = np.array(grid.cell[: len(sizes)], np.float32)
+    keys, cells = _keys(_numpy(points), limits, cell, np.array(sizes), outside)
+    order = stable_order(torch.from_numpy(keys))
+    counts, coordinates = (
+        torch.from_numpy(x) for x in _groups(order.numpy(), keys, cells, outside)
+    )
+    return order[: int(counts.sum())], counts, coordinates
+
+
+def _means_on_host(points: Tensor, order: Tensor, counts: Tensor) -> Tensor:
+    return torch.from_numpy(_means(_numpy(points), order.numpy(), counts.numpy()))
+
+
+def _numpy(points: Tensor) -> np.ndarray:
+    return points.detach().contiguous().numpy()
+
+
+@njit(cache=True, nogil=True)
+def _keys(points, limits, cell, sizes, outside):
+    """Of each point a number in the order of frames and cells, and its frame and cells."""
+    axes = len(sizes)
+    keys, cells = np.empty(len(points), np.int64), np.empty((len(points), 1 + axes), np.int64)
+    for i in range(len(points)):
+        inside = True
+        for axis in range(3):
+            inside &= limits[0, axis] <= points[i, 1 + axis] < limits[1, axis]
+        keys[i] = outside
+        if inside:
+            key = cells[i, 0] = np.int64(points[i, 0])
+            for axis in range(axes - 1, -1, -1):
+                place = np.int64((points[i, 1 + axis] - limits[0, axis]) / cell[axis])
+                place = min(place, sizes[axis] - 1)  # a point at the edge may round up
+                cells[i, axes - axis] = place
+                key = key * sizes[axis] + place
+            keys[i] = key
+    return keys, cells
+
+
+@njit(cache=True, nogil=True)
+def _groups(order, keys, cells, outside):
+    """How many points there are of each key in turn, and the cells of that key."""
+    counts, found = np.empty(len(order), np.int64), np.empty_like(cells)
+    number, last = 0, np.int64(-1)
+    for point in order:
+        key = keys[point]
+        if key == outside:
+            break
+        if key != last:
+            found[number], counts[number], last = cells[point], 0, key
+            number += 1
+        counts[number - 1] += 1
+    return counts[:number].copy(), found[:number].copy()
+
+
+@njit(cache=True, nogil=True)
+def _means(points, order, counts):
+    """Means (m, 4) of consecutive groups of ordered points (n, 5), without their frame."""
+    means, begin = np.zeros((len(counts), 4), np.float32), 0
+    for number, count in enumerate(counts):
+        for point in order[begin : begin + count]:
+            for column in range(4):
+                means[number, column] += points[point, 1 + column]
+        for column in range(4):
+            means[number, column] /= np.float32(count)
+        begin += count
+    return means
 
 
 def _cells(points: Tensor, grid: Grid, sizes: tuple[int, ...]) -> tuple[Tensor, list[Tensor]]:

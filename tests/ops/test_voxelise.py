@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from kdbench.ops import voxelise as V
 from kdbench.ops.voxelise import Grid, pillarise, voxelise
 
 GRID = Grid((-1.0, -2.0, -1.0, 3.0, 2.0, 1.0), (0.5, 1.0))  # 8 cells along x, 4 along y
@@ -189,3 +190,32 @@ def test_no_points_give_no_voxels():
     assert voxels.coordinates.shape == (0, 4)
     assert len(voxels.counts) == 0
     assert voxels.frames == FRAMES
+
+
+# The ways of a CPU and of a GPU
+
+
+@settings(max_examples=150, deadline=None)
+@given(clouds(), st.booleans())
+def test_both_ways_give_the_same(points, voxels):
+    grid = Grid((*GRID.point_range,), (0.5, 1.0, 0.5)) if voxels else GRID
+    sizes = (grid.width, grid.height, grid.depth) if voxels else (grid.width, grid.height)
+    arguments = points, grid, sizes, FRAMES * int(np.prod(sizes))
+    host, device = V._sort_on_host(*arguments), V._sort_on_device(*arguments)
+    for ours, other in zip(host, device, strict=True):
+        assert torch.equal(ours, other)
+    order, counts, _ = host
+    means = V._means_on_host(points, order, counts)
+    torch.testing.assert_close(means, V._means_on_device(points, order, counts))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("function", [pillarise, voxelise])
+def test_cuda_equals_cpu(function):
+    grid = Grid((0.0, -40.0, -3.0, 70.4, 40.0, 1.0), (0.2, 0.2, 0.4))
+    points = torch.rand(9000, 5) * torch.tensor([2, 75, 85, 5, 1])
+    points -= torch.tensor([0, 2, 42, 3.5, 0])
+    points[:, 0] = points[:, 0].floor()
+    found, expected = function(points.cuda(), grid, 2), function(points, grid, 2)
+    for name in ("counts", "coordinates", "points" if function is pillarise else "features"):
+        torch.testing.assert_close(getattr(found, name).cpu(), getattr(expected, name))
