@@ -173,13 +173,13 @@ def carry(frame: Frame, moved: np.ndarray) -> Frame:
     box = box_of_points(points, frame.boxes)
     carried = np.flatnonzero(box >= 0)
     box = box[carried]
-    cos, sin = turns(frame.boxes, moved)
+    cos, sin = turn_between(frame.boxes, moved)
     offset = points[carried, :3] - frame.boxes[box, :3]
     points[carried, :3] = _turned(offset, cos[box], sin[box]) + moved[box, :3]
     return replace(frame, points=points, boxes=moved)
 
 
-def turns(before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def turn_between(before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Cosine and sine (m,) of the angle between boxes (m, 7)."""
     turn = after[:, 6] - before[:, 6]
     return np.cos(turn), np.sin(turn)

@@ -1,10 +1,10 @@
 """Training frames whose points stay on a device, and are augmented there.
 
-A GPU is done with a batch before two threads of the CPU have made the next. So the points of all
-frames and of the object database are kept on the device (KITTI's train split, cropped to the
-image, is 1.2 GB) and every step that touches points runs there. What is random, and what concerns
-boxes alone, is drawn as on the CPU by `augmentation.draw_plan`: the same seed gives the same
-frames, to the bit where the device rounds sums and products as the CPU does.
+So that threads of the CPU need not keep up with a GPU, the points of all frames and of the object
+database are kept on the device (KITTI's train split, cropped to the image, is 1.2 GB) and every
+step that touches points runs there. What is random, and what concerns boxes alone, is drawn as on
+the CPU by `augmentation.draw_plan`: the same seed gives the same frames, to the bit where the
+device rounds sums and products as the CPU does.
 """
 
 import math
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from kdbench.dataset import Batch, DeviceFrames, Frame
-from kdbench.datasets.augmentation import Plan, crop_to_range, move_whole, turns
+from kdbench.datasets.augmentation import Plan, crop_to_range, move_whole, turn_between
 from kdbench.datasets.gt_database import GroundTruthDatabase
 
 NO_POINTS = np.zeros((0, 4), np.float32)
@@ -93,7 +93,8 @@ class KittiDeviceFrames(DeviceFrames):
         if len(before) == 0:
             return points
         box = self._box_of(points, before)
-        cos, sin = (self._there(x)[box] for x in turns(before, after))  # box -1: not used below
+        # Points in no box, -1, take the last one's; they are put back below.
+        cos, sin = (self._there(x)[box] for x in turn_between(before, after))
         offset = points[:, :3] - self._there(before[:, :3])[box]
         moved = _turned(offset, cos, sin) + self._there(after[:, :3])[box]
         xyz = torch.where((box >= 0).unsqueeze(1), moved, points[:, :3])

@@ -1,8 +1,8 @@
 """Memory that the C library keeps for the process after a tensor is freed.
 
 glibc asks the system for every block above 32 MiB and gives it back when it is freed, so each
-large tensor pays for fresh, zeroed pages again. A full-size PointPillars map has 55 MiB; a training
-step of PointRCNN takes a fifth less time where freed memory is kept.
+large tensor pays for fresh, zeroed pages again: a full-size PointPillars map has 52 MiB, the
+grouped points of a hundred PointRCNN proposals 100 MiB.
 """
 
 import ctypes

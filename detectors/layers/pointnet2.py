@@ -64,7 +64,8 @@ class GroupLinear(nn.Linear):
         """Rows (B, N, C) at (B, N, 3), neighbours (B, M, k) of (B, M, 3): (B * M * k, outputs)."""
         near, far = self.weight.split([3, rows.shape[2]], dim=1)
         offset = gather_rows(xyz, group) - centres.unsqueeze(2)
-        with declared_macs(group.numel() * self.weight.numel()):  # as if it were not split
+        macs = group.numel() * self.weight.numel()  # as if it were not split
+        with declared_macs(macs, own=False):
             gathered = gather_rows(F.linear(rows, far, self.bias), group)
             return torch.addmm(gathered.flatten(0, -2), offset.flatten(0, -2), near.t())
 

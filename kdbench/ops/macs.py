@@ -24,7 +24,7 @@ class MacCounter:
     """
 
     def __init__(self):
-        self.declared = 0  # MACs of those counted that operators declared
+        self.declared = 0  # MACs of those counted that operators declared, as their own
         self._flops = FlopCounterMode(display=False)
         self._correction = 0  # declared MACs, less what PyTorch saw of the same work
 
@@ -44,16 +44,17 @@ class MacCounter:
 
 
 @contextmanager
-def declared_macs(count: int) -> Iterator[None]:
+def declared_macs(count: int, own: bool = True) -> Iterator[None]:
     """Counts the work inside as `count` MACs, in place of what PyTorch sees of it.
 
+    Where it is an ordinary product, done in another way, they are not the operator's `own`.
     Costs nothing while no one counts.
     """
     before = [counter.macs for counter in _active]
     yield
     for counter, start in zip(_active, before, strict=True):
         counter._correction += start + int(count) - counter.macs
-        counter.declared += int(count)
+        counter.declared += int(count) if own else 0
 
 
 def count_macs(count: int) -> None:
