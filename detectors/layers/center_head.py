@@ -18,6 +18,7 @@ from kdbench.detector import Detections
 from kdbench.detectors.layers.bev_backbone import conv_block
 from kdbench.detectors.layers.heat_maps import gaussian_radius, heat_map_focal, heat_maps
 from kdbench.detectors.layers.nms_by_class import nms_by_class
+from kdbench.ops.constants import constant
 
 CODE = {"offset": 2, "z": 1, "size": 3, "heading": 2}  # a branch each, in the order of the code
 CODE_SIZE = sum(CODE.values())
@@ -70,7 +71,7 @@ class CenterHead(nn.Module):
 
     def encode(self, boxes: Tensor) -> tuple[Tensor, Tensor]:
         """The cells (m, 2: row, column) of boxes (m, 7), on the map or not, and codes (m, 8)."""
-        place = (boxes[:, :2] - boxes.new_tensor(self.corner)) / self.cell
+        place = (boxes[:, :2] - constant(self.corner, boxes)) / self.cell
         x_y = place.floor()
         yaw = boxes[:, 6:]
         parts = [place - x_y, boxes[:, 2:3], boxes[:, 3:6].log(), yaw.sin(), yaw.cos()]
@@ -92,7 +93,7 @@ class CenterHead(nn.Module):
         frame = torch.repeat_interleave(sizes)
         boxes, labels = torch.cat(batch.boxes), torch.cat(batch.labels)
         cell, code = self.encode(boxes)
-        inside = (cell >= 0) & (cell < cell.new_tensor([height, width]))
+        inside = (cell >= 0) & (cell < constant([height, width], cell))
         # A box without a size has no code.
         kept = inside.all(1) & (boxes[:, 3:6] > 0).all(1)
         radius = gaussian_radius(boxes[kept, 3:5] / self.cell)

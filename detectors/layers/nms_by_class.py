@@ -32,15 +32,18 @@ def nms_of_candidates(
 ) -> Detections:
     """As `nms_by_class`, with `decode` to make the boxes (k, 7) of indices (k,).
 
-    Only what enters NMS is decoded: a map has some hundred thousand places.
+    Only the best `before` of a class are decoded: a map has some hundred thousand places. Their
+    suppression is the host's, which waits for the device once.
     """
+    classes = scores.shape[1]
+    top, index = scores.topk(min(before, len(scores)), dim=0)  # (k, classes)
+    best, boxes = top.flatten(), decode(index.flatten())  # row i: of class i % classes
+    seen = torch.cat([boxes, best.unsqueeze(1)], dim=1).cpu()  # one copy, so one wait
     found = []
-    for i, of_class in enumerate(scores.unbind(1)):
-        top, index = of_class.topk(min(before, len(scores)))
-        good = (top >= least).nonzero().squeeze(1)  # the only wait for the device but for NMS
-        top, boxes = top[good], decode(index[good])
-        kept = rotated_nms(boxes, top, overlap, after)
-        found.append((boxes[kept], top[kept], torch.full_like(kept, i)))
-    boxes, best, labels = (torch.cat(parts) for parts in zip(*found, strict=True))
-    order = torch.argsort(best, descending=True, stable=True)[:after]
-    return Detections(boxes[order], best[order], labels[order])
+    for rows in torch.arange(len(seen)).view(-1, classes).unbind(1):
+        rows = rows[seen[rows, 7] >= least]
+        found.append(rows[rotated_nms(seen[rows, :7], seen[rows, 7], overlap, after)])
+    kept = torch.cat(found)
+    order = torch.argsort(seen[kept, 7], descending=True, stable=True)[:after]
+    kept = kept[order].to(boxes.device)
+    return Detections(boxes[kept], best[kept], kept % classes)

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from kdbench.detectors.layers.row_norm import RowNorm
+from kdbench.ops.constants import constant
 from kdbench.ops.scatter import segment_max, segment_mean
 from kdbench.ops.voxelise import Grid, Pillars
 
@@ -14,9 +15,8 @@ def decorate(pillars: Pillars, grid: Grid) -> Tensor:
     """The nine features of each point (n, 9), as in PointPillars, section 2.1."""
     xyz = pillars.points[:, :3]
     mean = segment_mean(xyz, pillars.counts)[pillars.row]
-    cell = xyz.new_tensor(grid.cell)
-    corner = xyz.new_tensor(grid.point_range[:2])
-    centre = (pillars.coordinates[:, [2, 1]].to(xyz.dtype) + 0.5) * cell + corner
+    cell, corner = constant(grid.cell, xyz), constant(grid.point_range[:2], xyz)
+    centre = (pillars.coordinates[:, 1:].flip(1).to(xyz.dtype) + 0.5) * cell + corner
     return torch.cat([pillars.points, xyz - mean, xyz[:, :2] - centre[pillars.row]], dim=1)
 
 

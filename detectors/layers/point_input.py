@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from kdbench.ops.constants import constant
+
 FAR = 40.0  # metres from the sensor; points beyond are all kept (PointRCNN's code)
 
 
@@ -17,7 +19,7 @@ def fixed_clouds(
     Where there are too many points those that stay are drawn as PointRCNN does, or so that near
     and far surfaces are covered `even`ly.
     """
-    low, high = points.new_tensor(point_range[:3]), points.new_tensor(point_range[3:])
+    low, high = constant(point_range[:3], points), constant(point_range[3:], points)
     xyz = points[:, 1:4]
     points = points[((xyz >= low) & (xyz < high)).all(dim=1)]
     clouds = [points[points[:, 0] == i, 1:] for i in range(frames)]

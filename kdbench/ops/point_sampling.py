@@ -11,23 +11,13 @@ def farthest_points(xyz: Tensor, count: int) -> Tensor:
 
     Each next point is the one farthest from all that were taken before (PointNet++, section
     3.2); of equally far ones the first. With more than N asked for, points repeat. N must be at
-    least 1. No gradient. Equal inputs give equal results. CPU tensors are worked on by one core.
+    least 1. No gradient. Equal inputs give equal results.
+
+    One core of the host does it, for points on another device too: each point waits for the one
+    before, and as operations of a device that would be seven kernels a point.
     """
-    xyz = xyz.detach().float()
-    if xyz.device.type == "cpu":
-        return torch.from_numpy(_farthest(xyz.contiguous().numpy(), count))
-    return _farthest_on_device(xyz, count)
-
-
-def _farthest_on_device(xyz: Tensor, count: int) -> Tensor:
-    frames = torch.arange(len(xyz), device=xyz.device)
-    index = torch.zeros(len(xyz), count, dtype=torch.long, device=xyz.device)
-    nearest = xyz.new_full(xyz.shape[:2], float("inf"))
-    for i in range(1, count):
-        last = xyz[frames, index[:, i - 1]].unsqueeze(1)
-        nearest = torch.minimum(nearest, (xyz - last).square().sum(-1))
-        index[:, i] = nearest.argmax(1)
-    return index
+    host = xyz.detach().float().cpu().contiguous()
+    return torch.from_numpy(_farthest(host.numpy(), count)).to(xyz.device)
 
 
 @njit(cache=True, nogil=True)

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from kdbench.ops.constants import constant
 from kdbench.taps import TapSpec
 
 
@@ -24,8 +25,8 @@ def box_grid(boxes: Tensor, size: int) -> Tensor:
 def sample_map(x: Tensor, points: Tensor, spec: TapSpec) -> Tensor:
     """A map (C, H, W) at points (..., 2: x, y in metres), bilinear; (..., C), 0 outside."""
     height, width = x.shape[1:]
-    origin = points.new_tensor(spec.origin)
-    extent = points.new_tensor([width, height]) * spec.cell
+    origin = constant(spec.origin, points)
+    extent = constant([width, height], points) * spec.cell
     place = (points - origin) / extent * 2 - 1
     flat = F.grid_sample(
         x[None], place.to(x.dtype).view(1, 1, -1, 2), mode="bilinear", align_corners=False
@@ -68,7 +69,7 @@ def _foreground(boxes: Tensor, spec: TapSpec, height: int, width: int) -> Tensor
         along = (offset[..., 0] * cos + offset[..., 1] * sin).abs()
         across = (offset[..., 1] * cos - offset[..., 0] * sin).abs()
         inside = (along <= box[3] / 2) & (across <= box[4] / 2)
-        column, row = ((box[:2] - box.new_tensor(spec.origin)) / spec.cell).floor().long().tolist()
+        column, row = ((box[:2] - constant(spec.origin, box)) / spec.cell).floor().long().tolist()
         if not inside.any() and 0 <= row < height and 0 <= column < width:
             inside[row, column] = True
         owner[inside] = i

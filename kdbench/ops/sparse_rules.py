@@ -12,6 +12,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from kdbench.ops.constants import constant
+
 Size = tuple[int, int, int]  # along z, y and x
 BLOCK = 8192  # output rows at a time: with 64 channels the rows at hand are about 2 MB
 
@@ -71,8 +73,8 @@ def submanifold_rules(sites: Tensor, shape: Size) -> Rules:
 def _neighbours(sites: Tensor, shape: Size) -> Iterator[tuple[Tensor, Tensor]]:
     """For each of the 13 offsets after the identity: the sites with a neighbour, the neighbours."""
     bordered = tuple(size + 2 for size in shape)  # so that no neighbour wraps around
-    key = site_keys(sites + sites.new_tensor([0, 1, 1, 1]), bordered)
-    ended = torch.cat([key, key.new_tensor([torch.iinfo(key.dtype).max])])
+    key = site_keys(sites + constant([0, 1, 1, 1], sites), bordered)
+    ended = torch.cat([key, constant([torch.iinfo(key.dtype).max], key)])
     width, plane = bordered[2], bordered[1] * bordered[2]
     for row in (0, width, plane - width, plane, plane + width):
         steps = (-1, 0, 1) if row else (1,)

@@ -1,7 +1,8 @@
 """Sparse convolution by spconv 2, an optional dependency: fast kernels for CUDA.
 
 Its own layers run, with our weights in place of theirs. Their rows, which hashing leaves in no
-certain order, are put into ours. On the CPU spconv computes forward, but has no backward pass.
+certain order, are put into ours. On the CPU spconv computes forward, but has no backward pass,
+and of several threads a row comes out wrong now and then.
 """
 
 from functools import cache

@@ -9,6 +9,7 @@ from numba import njit
 from torch import Tensor
 from torch.nn import functional as F
 
+from kdbench.ops.constants import constant
 from kdbench.ops.sorting import stable_order
 
 
@@ -69,7 +70,8 @@ def pillarise(points: Tensor, grid: Grid, frames: int) -> Pillars:
     Points outside the range are dropped. Works for zero points.
     """
     order, counts, coordinates = _sort_by_cell(points, grid, (grid.width, grid.height), frames)
-    row = torch.arange(len(counts), device=counts.device).repeat_interleave(counts)
+    cell = torch.arange(len(counts), device=counts.device)
+    row = cell.repeat_interleave(counts, output_size=len(order))  # which need not be asked for
     points = points[:, 1:5].index_select(0, order)
     return Pillars(points, row, counts, coordinates, frames)
 
@@ -101,15 +103,15 @@ def _sort_on_device(points: Tensor, grid: Grid, sizes: tuple[int, ...], outside:
     key = cells[0]
     for cell, size in zip(cells[1:], reversed(sizes), strict=True):
         key = torch.add(cell, key, alpha=size)
-    key = torch.where(inside, key, outside)
-    order = stable_order(key)[: int(inside.sum())]
-    key = key.index_select(0, order)
-    first = torch.ones_like(key, dtype=torch.bool)
-    torch.ne(key[1:], key[:-1], out=first[1:])
-    begin = first.nonzero().squeeze(1)
-    counts = begin.diff(append=begin.new_tensor([len(key)]))
-    one = order.index_select(0, begin)  # a point of each cell
-    return order, counts, torch.stack([cell.index_select(0, one) for cell in cells], dim=1)
+    key, order = torch.where(inside, key, outside).sort(stable=True)
+    first = key < outside
+    first[1:] &= key[1:] != key[:-1]
+    number = first.cumsum(0)  # of the cells up to each point
+    points, found = torch.stack([inside.sum(), first.sum()]).tolist()  # the only wait
+    order, number = order[:points], number[:points] - 1
+    counts = number.new_zeros(found).scatter_add_(0, number, torch.ones_like(number))
+    one = order.index_select(0, counts.cumsum(0) - counts)  # a point of each cell
+    return order, counts, torch.stack(cells, dim=1).index_select(0, one)
 
 
 def _means_on_device(points: Tensor, order: Tensor, counts: Tensor) -> Tensor:
@@ -191,12 +193,12 @@ def _means(points, order, counts):
 def _cells(points: Tensor, grid: Grid, sizes: tuple[int, ...]) -> tuple[Tensor, list[Tensor]]:
     """Which points are within range (n,), and their frame and cells, last axis first, each (n,)."""
     low, high, cell = (
-        points.new_tensor(x).unsqueeze(1)
+        constant(x, points).unsqueeze(1)
         for x in (grid.point_range[:3], grid.point_range[3:], grid.cell[: len(sizes)])
     )
     xyz = points[:, 1:4].T.contiguous()  # an axis a row: several times faster to work on
     x, y, z = (xyz >= low) & (xyz < high)
     cells = ((xyz[: len(sizes)] - low[: len(sizes)]) / cell).long()
-    last = cells.new_tensor(sizes).unsqueeze(1) - 1  # a point at the edge may round up
+    last = constant(sizes, cells).unsqueeze(1) - 1  # a point at the edge may round up
     along = torch.minimum(cells, last).unbind()
     return x & y & z, [points[:, 0].long(), *reversed(along)]

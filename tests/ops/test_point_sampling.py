@@ -6,15 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from kdbench.ops import point_sampling
 from kdbench.ops.point_sampling import farthest_points
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-# What runs on the CPU, and what runs on any other device: both on the CPU.
-IMPLEMENTATIONS = {
-    "host": farthest_points,
-    "device": lambda xyz, count: point_sampling._farthest_on_device(xyz.float(), count),
-}
 
 
 def cloud(frames, n, seed=0):
@@ -30,36 +24,31 @@ def by_definition(xyz, count):
     return taken
 
 
-@pytest.mark.parametrize("sample", IMPLEMENTATIONS.values(), ids=IMPLEMENTATIONS)
 @pytest.mark.parametrize("count", [1, 2, 17, 60])
-def test_equals_the_definition(sample, count):
+def test_equals_the_definition(count):
     xyz = cloud(3, 60)
-    assert sample(xyz, count).tolist() == [by_definition(frame, count) for frame in xyz]
+    assert farthest_points(xyz, count).tolist() == [by_definition(frame, count) for frame in xyz]
 
 
-@pytest.mark.parametrize("sample", IMPLEMENTATIONS.values(), ids=IMPLEMENTATIONS)
 @given(points=arrays("float32", (7, 3), elements=st.sampled_from([-1.0, 0.0, 1.0, 2.0])))
-def test_of_equally_far_points_the_first_is_taken(sample, points):
+def test_of_equally_far_points_the_first_is_taken(points):
     xyz = torch.from_numpy(points)
-    assert sample(xyz[None], 7).tolist() == [by_definition(xyz, 7)]
+    assert farthest_points(xyz[None], 7).tolist() == [by_definition(xyz, 7)]
 
 
-@pytest.mark.parametrize("sample", IMPLEMENTATIONS.values(), ids=IMPLEMENTATIONS)
-def test_a_prefix_of_the_sample_is_the_smaller_sample(sample):
+def test_a_prefix_of_the_sample_is_the_smaller_sample():
     xyz = cloud(2, 300)
-    assert torch.equal(sample(xyz, 100)[:, :40], sample(xyz, 40))
+    assert torch.equal(farthest_points(xyz, 100)[:, :40], farthest_points(xyz, 40))
 
 
-@pytest.mark.parametrize("sample", IMPLEMENTATIONS.values(), ids=IMPLEMENTATIONS)
-def test_more_than_there_are_repeats_points(sample):
-    index = sample(cloud(1, 4), 9)[0]
+def test_more_than_there_are_repeats_points():
+    index = farthest_points(cloud(1, 4), 9)[0]
     assert sorted(index[:4].tolist()) == [0, 1, 2, 3]
     assert ((index >= 0) & (index < 4)).all()
 
 
-@pytest.mark.parametrize("sample", IMPLEMENTATIONS.values(), ids=IMPLEMENTATIONS)
-def test_no_frames_give_no_samples(sample):
-    assert sample(torch.zeros(0, 5, 3), 3).shape == (0, 3)
+def test_no_frames_give_no_samples():
+    assert farthest_points(torch.zeros(0, 5, 3), 3).shape == (0, 3)
 
 
 def test_covers_two_clusters_of_very_different_density():

@@ -1,7 +1,6 @@
 """The order of integers against NumPy's."""
 
 import numpy as np
-import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,9 +15,3 @@ def test_equal_keys_stay_as_they_come(keys):
     keys = np.array(keys, np.int64)
     expected = keys.argsort(kind="stable")
     assert stable_order(torch.from_numpy(keys)).tolist() == expected.tolist()
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_cuda_equals_cpu():
-    keys = torch.randint(5000, (20_000,), generator=torch.Generator().manual_seed(0))
-    assert torch.equal(stable_order(keys.cuda()).cpu(), stable_order(keys))

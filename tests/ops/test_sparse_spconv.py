@@ -27,6 +27,15 @@ some_cells = st.sets(
 ).map(sorted)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Of several, spconv's threads on the CPU overwrite each other's sums now and then."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def tensor_at(cells, channels=4):
     features = torch.randn(len(cells), channels, generator=torch.Generator().manual_seed(0))
     return SparseTensor(features, torch.tensor(cells), SHAPE, FRAMES)
