@@ -127,7 +127,7 @@ class PointDistiller(Method):
 
     def _watch(self, graph):
         spread = graph.detach().std()  # falls to 0 if the layers collapse
-        self.logs["graph_std"] = min(spread, self.logs.get("graph_std", spread))
+        self.logs["graph_std"] = torch.minimum(spread, self.logs.get("graph_std", spread))
 
     def _edge_loss(self, parts_s, parts_t, graph, weight):
         kept = weight.nonzero().squeeze(1)  # few, where the temperature leaves weight on few

@@ -11,7 +11,7 @@ from kdbench.detector import Detections
 from kdbench.detectors.layers import anchors as A
 from kdbench.detectors.layers.losses import box_code_loss, sigmoid_focal
 from kdbench.detectors.layers.nms_by_class import nms_of_candidates
-from kdbench.ops.bev_iou import aligned_footprints
+from kdbench.ops.bev_iou import aligned_footprints, aligned_iou
 
 CLS_WEIGHT, BOX_WEIGHT, DIR_WEIGHT = 1.0, 2.0, 0.2  # published loss weights
 
@@ -49,42 +49,45 @@ class AnchorHead(nn.Module):
         """Box codes (..., H, W, A, 7) to boxes; headings without the direction classifier."""
         return A.decode(codes, self.anchors)
 
-    def assign(self, boxes: Tensor, labels: Tensor) -> Tensor:
-        """The box index of each anchor of one frame (H, W, A), BACKGROUND or IGNORED."""
-        result = torch.empty(
-            self.anchors.shape[:3], dtype=torch.long, device=self.anchors.device
-        ).unflatten(2, (len(self.classes), len(A.HEADINGS)))
-        for i, name in enumerate(self.classes):
-            mine = torch.nonzero(labels == i).squeeze(1)
-            found = A.match(self.footprints[i], boxes[mine], A.KITTI_ANCHORS[name])
-            hit = found >= 0
-            found[hit] = mine[found[hit]]
-            result[:, :, i] = found.view(result[:, :, i].shape)
-        return result.flatten(2, 3)
+    def assign(self, boxes: list[Tensor], labels: list[Tensor]) -> Tensor:
+        """The box index of each anchor (B, H, W, A), BACKGROUND or IGNORED.
+
+        Of each frame boxes (m, 7) and labels (m,). The host waits for the device once.
+        """
+        height, width = self.anchors.shape[:2]
+        footprints = aligned_footprints(torch.cat(boxes))
+        footprints = F.pad(footprints, (0, 0, 0, 1))  # the last, of no box, overlaps none
+        found = []
+        for i, (index, row) in enumerate(_of_classes(labels, len(self.classes))):
+            iou = aligned_iou(self.footprints[i], footprints[row.flatten()])
+            kind = A.KITTI_ANCHORS[self.classes[i]]
+            place = A.match(iou.unflatten(1, row.shape), kind.matched, kind.unmatched).T  # (B, n)
+            owner = torch.where(place >= 0, index.gather(1, place.clamp(min=0)), place)
+            found.append(owner.view(len(boxes), height, width, len(A.HEADINGS)))
+        return torch.stack(found, dim=3).flatten(3, 4)
 
     def loss(self, outputs: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """Weighted losses, each divided by the number of positive anchors of the batch."""
-        pairs = zip(batch.boxes, batch.labels, strict=True)
-        owner = torch.stack([self.assign(boxes, labels) for boxes, labels in pairs])
-        positive = owner >= 0
-        count = positive.sum().clamp(min=1)
-        frame, *cell = torch.nonzero(positive, as_tuple=True)
-        targets, labels = self._targets(batch, owner[positive], frame, cell)
+        owner = self.assign(batch.boxes, batch.labels)
+        frame, *cell = on = torch.nonzero(owner >= 0, as_tuple=True)  # waits for the device
+        count = max(1, len(frame))
+        targets, labels = self._targets(batch, owner[on], frame)
         onehot = torch.zeros_like(outputs["cls"])
-        onehot[(frame, *cell, labels)] = 1.0
-        cls = sigmoid_focal(outputs["cls"], onehot)[owner != A.IGNORED].sum()
+        onehot[(*on, labels)] = 1.0
+        focal = sigmoid_focal(outputs["cls"], onehot)
+        cls = focal.where((owner != A.IGNORED).unsqueeze(-1), 0.0).sum()
         codes = A.encode(targets, self.anchors[tuple(cell)])
-        box = box_code_loss(outputs["box"][positive], codes).sum()
+        box = box_code_loss(outputs["box"][on], codes).sum()
         bins = A.heading_bin(targets[:, 6])
-        direction = F.cross_entropy(outputs["dir"][positive], bins, reduction="sum")
+        direction = F.cross_entropy(outputs["dir"][on], bins, reduction="sum")
         return {
             "cls": CLS_WEIGHT * cls / count,
             "box": BOX_WEIGHT * box / count,
             "dir": DIR_WEIGHT * direction / count,
         }
 
-    def _targets(self, batch: Batch, owner: Tensor, frame: Tensor, cell) -> tuple[Tensor, Tensor]:
-        """Box (p, 7) and class (p,) of each positive anchor."""
+    def _targets(self, batch: Batch, owner: Tensor, frame: Tensor) -> tuple[Tensor, Tensor]:
+        """Box (p, 7) and class (p,) of each positive anchor, given its box's index in its frame."""
         sizes = torch.tensor([0] + [len(b) for b in batch.boxes], device=owner.device)
         index = owner + sizes.cumsum(0)[frame]
         return torch.cat(batch.boxes)[index], torch.cat(batch.labels)[index]
@@ -113,3 +116,24 @@ class AnchorHead(nn.Module):
             return boxes
 
         return nms_of_candidates(decode, scores.reshape(-1, len(self.classes)), *limits)
+
+
+def _of_classes(labels: list[Tensor], classes: int) -> list[tuple[Tensor, Tensor]]:
+    """Of each class its boxes in all frames: their indices (B, most) in the frame, in the batch.
+
+    Frames with fewer are filled up with the index after the batch's last; there is a column at
+    least. Waits for the device, to tell it everything at once.
+    """
+    counts = [len(x) for x in labels]
+    first = [sum(counts[:i]) for i in range(len(counts) + 1)]
+    known = [x.tolist() for x in torch.cat(labels).cpu().split(counts)]
+    widths, index, row = [], [[] for _ in labels], [[] for _ in labels]
+    for i in range(classes):
+        mine = [[j for j, label in enumerate(frame) if label == i] for frame in known]
+        widths.append(max(1, *map(len, mine)))
+        for b, boxes in enumerate(mine):
+            spare = widths[-1] - len(boxes)
+            index[b] += boxes + [0] * spare
+            row[b] += [first[b] + j for j in boxes] + [first[-1]] * spare
+    index, row = torch.tensor([index, row], device=labels[0].device)
+    return list(zip(index.split(widths, 1), row.split(widths, 1), strict=True))

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from kdbench.errors import UsageError
 from kdbench.geometry.boxes import wrap_angle
-from kdbench.ops.bev_iou import aligned_footprints, aligned_iou
 from kdbench.suggest import unknown
 
 IGNORED, BACKGROUND = -2, -1
@@ -100,22 +99,17 @@ def set_heading(yaw: Tensor, half: Tensor) -> Tensor:
     return wrap_angle(yaw + math.pi * (heading_bin(yaw) != half))
 
 
-def match(anchors: Tensor, boxes: Tensor, anchor: AnchorClass) -> Tensor:
-    """For each anchor of a class the index of its box among `boxes` (m, 7).
-
-    Anchors are given by their `aligned_footprints` (n, 4).
+def match(iou: Tensor, matched: float, unmatched: float) -> Tensor:
+    """For each anchor the index of its box, by their IoU (n, ..., m): (n, ...).
 
     BACKGROUND or IGNORED where it has none. Positive are the anchors whose IoU with a box reaches
     `matched`, and each box's best anchors in any case; each goes to the box it overlaps most.
+    Below `unmatched` is background. Never waits for a device.
     """
-    result = torch.full((len(anchors),), BACKGROUND, dtype=torch.long, device=anchors.device)
-    if len(boxes) == 0:
-        return result
-    iou = aligned_iou(anchors, aligned_footprints(boxes))
-    best, index = iou.max(dim=1)
-    result[best >= anchor.unmatched] = IGNORED
+    if iou.shape[-1] == 0:
+        return torch.full(iou.shape[:-1], BACKGROUND, dtype=torch.long, device=iou.device)
+    best, index = iou.max(dim=-1)
     top = iou.amax(dim=0)
-    is_top = ((iou == top) & (top > 0)).any(dim=1)
-    positive = is_top | (best >= anchor.matched)
-    result[positive] = index[positive]
-    return result
+    is_top = (iou == top.where(top > 0, math.inf)).any(dim=-1)
+    missed = torch.where(best >= unmatched, IGNORED, BACKGROUND)
+    return torch.where(is_top | (best >= matched), index, missed)

@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-CHUNK = 128  # query rows at a time: bounds the distance matrix to CHUNK x n
+# Query rows at a time, which bounds the distance matrix to that many times n: what a CPU's cache
+# holds, and on a device what makes kernels long enough.
+CHUNK, DEVICE_CHUNK = 128, 1024
 
 
 @torch.no_grad()
@@ -23,12 +25,13 @@ def nearest(queries: Tensor, rows: Tensor, k: int) -> Tensor:
     square = F.pad(rows.square().sum(1), (0, missing), value=math.inf)
     columns = F.pad(rows, (0, 0, 0, missing)).T.contiguous()
     # One place for all chunks: freed and allocated anew, they would scatter over the memory.
-    distance = columns.new_empty(min(CHUNK, len(queries)), columns.shape[1])
+    size = CHUNK if queries.device.type == "cpu" else DEVICE_CHUNK
+    distance = columns.new_empty(min(size, len(queries)), columns.shape[1])
     index = queries.new_empty((len(queries), k), dtype=torch.long)
-    for begin in range(0, len(queries), CHUNK):
-        chunk = queries[begin : begin + CHUNK]
+    for begin in range(0, len(queries), size):
+        chunk = queries[begin : begin + size]
         part = torch.addmm(square, chunk, columns, alpha=-2, out=distance[: len(chunk)])
-        index[begin : begin + CHUNK, :found] = _smallest(part, found, depth)
+        index[begin : begin + size, :found] = _smallest(part, found, depth)
     index[:, found:] = index[:, :1]
     return index
 

@@ -146,7 +146,7 @@ class Training:
         losses = self._averaging(batch)
         total = sum(losses.values())
         if not torch.isfinite(total):
-            values = ", ".join(f"{name} {float(x.detach()):g}" for name, x in losses.items())
+            values = ", ".join(f"{name} {x:g}" for name, x in numbers(losses).items())
             raise TrainingDiverged(
                 f"{self.spec.label}: the loss is not finite at step {state.step + 1} ({values}); "
                 f"frames {', '.join(batch.ids)}; try a lower train.lr"
@@ -162,8 +162,7 @@ class Training:
         state.schedule.step()
         state.step += 1
         self.method.after_step(self.student, self.teacher, state.step, self.spec.train.total_steps)
-        logs = {name: float(x.detach()) for name, x in (losses | self.method.logs).items()}
-        return logs | {"lr": lr, "grad_norm": float(norm)}
+        return numbers(losses | self.method.logs | {"grad_norm": norm}) | {"lr": lr}
 
     @cached_property
     def _averaging(self):
@@ -218,6 +217,13 @@ class Training:
         scaler = torch.amp.GradScaler(self.device.type, enabled=amp)
         average = self.teacher if self.method.teacher == "ema" else None
         return State(self.student, self.method, optimizer, schedule, scaler, average)
+
+
+def numbers(values: dict[str, Tensor]) -> dict[str, float]:
+    """The values, which a device is waited for once to tell."""
+    device = next(iter(values.values())).device
+    known = [x.detach().double().to(device, non_blocking=True) for x in values.values()]
+    return dict(zip(values, torch.stack(known).tolist(), strict=True))
 
 
 def in_float32(taps: Taps) -> Taps:

@@ -17,7 +17,7 @@ from kdbench.detectors.layers.anchors import (
     match,
 )
 from kdbench.detectors.layers.losses import box_code_loss, sigmoid_focal
-from kdbench.ops.bev_iou import aligned_footprints
+from kdbench.ops.bev_iou import aligned_footprints, aligned_iou
 
 CLASSES = ("Car", "Pedestrian", "Cyclist")
 RANGE = (0.0, -6.0, -3.0, 12.0, 6.0, 1.0)
@@ -69,7 +69,8 @@ def owners(head, boxes, labels):
         for heading in (0, 1):
             assert (head.anchors[:, :, 2 * i + heading, 3] == KITTI_ANCHORS[name].size[0]).all()
         of_class = head.anchors[:, :, 2 * i : 2 * i + 2].reshape(-1, 7)
-        found = match(aligned_footprints(of_class), boxes[mine], KITTI_ANCHORS[name])
+        iou = aligned_iou(aligned_footprints(of_class), aligned_footprints(boxes[mine]))
+        found = match(iou, KITTI_ANCHORS[name].matched, KITTI_ANCHORS[name].unmatched)
         found = found.view(HEIGHT, WIDTH, 2)
         for at in np.ndindex(HEIGHT, WIDTH, 2):
             j = found[at].item()
@@ -113,7 +114,7 @@ def test_loss_and_gradients_equal_a_loop(head):
 def test_ignored_anchors_have_no_gradient(head):
     batch, outputs = scene(), random_outputs()
     sum(head.loss(outputs, batch).values()).backward()
-    owner = torch.stack([head.assign(*p) for p in zip(batch.boxes, batch.labels, strict=True)])
+    owner = head.assign(batch.boxes, batch.labels)
     moved = outputs["cls"].grad.abs().sum(-1) > 0
     assert torch.equal(moved, owner != IGNORED)
     assert torch.equal(outputs["box"].grad.abs().sum(-1) > 0, owner >= 0)
@@ -140,7 +141,7 @@ def test_a_frame_twice_gives_the_loss_of_it_once(head):
 
 def test_an_object_only_takes_anchors_of_its_class(head):
     (boxes,), (labels,) = scene([FRAMES[0]]).boxes, scene([FRAMES[0]]).labels
-    owner = head.assign(boxes, labels).unflatten(2, (3, 2))
+    owner = head.assign([boxes], [labels])[0].unflatten(2, (3, 2))
     for i in range(3):
         mine = owner[:, :, i]
         assert (labels[mine[mine >= 0]] == i).all()

@@ -156,6 +156,11 @@ def test_boxes_without_area_have_no_overlap():
 # Matching
 
 
+def owners(anchors, boxes, kind):
+    iou = aligned_iou(aligned_footprints(anchors), aligned_footprints(boxes))
+    return match(iou, kind.matched, kind.unmatched)
+
+
 def match_loop(anchors, boxes, kind):
     """SECOND's rule, one anchor at a time."""
     iou = aligned_iou(aligned_footprints(anchors), aligned_footprints(boxes)).tolist()
@@ -181,7 +186,7 @@ def anchors_of(name, cell=0.5):
 def test_match_equals_a_loop(name, seed):
     boxes = random_boxes(5, seed)
     boxes[:, 3:6] = torch.tensor(KITTI_ANCHORS[name].size) * (0.7 + 0.15 * torch.arange(5)[:, None])
-    found = match(aligned_footprints(anchors_of(name)), boxes, KITTI_ANCHORS[name])
+    found = owners(anchors_of(name), boxes, KITTI_ANCHORS[name])
     assert found.tolist() == match_loop(anchors_of(name), boxes, KITTI_ANCHORS[name])
     assert {BACKGROUND, IGNORED} < set(found.tolist())
 
@@ -189,7 +194,7 @@ def test_match_equals_a_loop(name, seed):
 def test_a_box_below_the_threshold_takes_all_its_best_anchors():
     anchors = anchors_of("Car", cell=1.0)
     tiny = torch.tensor([[4.0, 0, 0, 0.2, 0.2, 1, 0]])  # inside many anchors, equally small in each
-    found = match(aligned_footprints(anchors), tiny, KITTI_ANCHORS["Car"])
+    found = owners(anchors, tiny, KITTI_ANCHORS["Car"])
     iou = aligned_iou(aligned_footprints(anchors), aligned_footprints(tiny))[:, 0]
     assert iou.max() < 0.05
     assert (found >= 0).sum() > 1
@@ -198,23 +203,21 @@ def test_a_box_below_the_threshold_takes_all_its_best_anchors():
 
 def test_a_box_that_touches_no_anchor_takes_none():
     far = torch.tensor([[100.0, 100, 0, 4, 2, 1, 0]])
-    assert (
-        match(aligned_footprints(anchors_of("Car")), far, KITTI_ANCHORS["Car"]) == BACKGROUND
-    ).all()
+    assert (owners(anchors_of("Car"), far, KITTI_ANCHORS["Car"]) == BACKGROUND).all()
 
 
 def test_without_boxes_all_is_background():
-    found = match(aligned_footprints(anchors_of("Car")), torch.zeros(0, 7), KITTI_ANCHORS["Car"])
+    found = owners(anchors_of("Car"), torch.zeros(0, 7), KITTI_ANCHORS["Car"])
     assert (found == BACKGROUND).all()
 
 
 def test_thresholds_belong_to_the_upper_side():
     anchor = torch.tensor([[0.0, 0, 0, 4, 1, 1, 0]])
     half = torch.tensor([[0.0, 0, 0, 2, 1, 1, 0], [0, 0, 0, 4, 1, 1, 0]])  # IoU 0.5 and 1
-    anchors = aligned_footprints(torch.cat([anchor, half]))
+    anchors = torch.cat([anchor, half])
     box = half[1:]
-    at_matched = match(anchors, box, AnchorClass((4, 1, 1), 0, matched=0.5, unmatched=0.2))
-    at_unmatched = match(anchors, box, AnchorClass((4, 1, 1), 0, matched=0.6, unmatched=0.5))
+    at_matched = owners(anchors, box, AnchorClass((4, 1, 1), 0, matched=0.5, unmatched=0.2))
+    at_unmatched = owners(anchors, box, AnchorClass((4, 1, 1), 0, matched=0.6, unmatched=0.5))
     assert at_matched.tolist() == [0, 0, 0]
     assert at_unmatched.tolist() == [0, IGNORED, 0]
 
@@ -223,7 +226,5 @@ def test_an_anchor_that_is_best_for_two_boxes_goes_to_the_one_it_overlaps_more()
     anchors = torch.tensor([[0.0, 0, 0, 4, 2, 1, 0], [20, 0, 0, 4, 2, 1, 0]])
     near, nearer = [1.5, 0.0, 0, 4, 2, 1, 0], [0.5, 0.0, 0, 4, 2, 1, 0]
     for boxes, owner in (([near, nearer], 1), ([nearer, near], 0)):
-        found = match(
-            aligned_footprints(anchors), torch.tensor(boxes), AnchorClass((4, 2, 1), 0, 0.9, 0.1)
-        )
+        found = owners(anchors, torch.tensor(boxes), AnchorClass((4, 2, 1), 0, 0.9, 0.1))
         assert found.tolist() == [owner, BACKGROUND]
