@@ -64,16 +64,17 @@ def collate(frames: Sequence[Frame]) -> Batch:
 class DeviceFrames(ABC):
     """Training frames whose points stay on a device and are augmented there.
 
-    They equal `Dataset.training_frame` of the same generator.
+    They equal `Dataset.training_frame` of the same generator. Any thread may ask for them; what
+    it asks of the device must be on the device's default stream, where the training is.
     """
 
     @abstractmethod
     def plan(self, frame_id: str, rng: np.random.Generator) -> Any:
-        """What the CPU draws for a frame; any thread may call it."""
+        """What the CPU draws for a frame."""
 
     @abstractmethod
     def batch(self, plans: Sequence[Any]) -> Batch:
-        """The frames of `plans` as a batch on the device; for the thread that trains."""
+        """The frames of `plans` as a batch on the device."""
 
 
 class Dataset(ABC):

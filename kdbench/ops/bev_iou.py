@@ -11,7 +11,7 @@ from kdbench.geometry.boxes import wrap_angle
 def aligned_footprints(boxes: Tensor) -> Tensor:
     """Footprints (..., 4: x0, y0, x1, y1) of boxes (..., 7) turned to the nearest right angle."""
     across = (wrap_angle(boxes[..., 6] * 2).abs() > math.pi / 2).unsqueeze(-1)
-    half = torch.where(across, boxes[..., [4, 3]], boxes[..., 3:5]) / 2
+    half = torch.where(across, boxes[..., 3:5].flip(-1), boxes[..., 3:5]) / 2
     return torch.cat([boxes[..., :2] - half, boxes[..., :2] + half], dim=-1)
 
 

@@ -42,18 +42,18 @@ def training_batches(
 
     A frame's augmentation is drawn from (seed, epoch, place in the epoch), so a batch is the
     same whether the epoch is run through or entered in its middle. The last batch may be
-    smaller. With the data set's frames `on_device`, batches are made there; threads draw ahead.
+    smaller. With the data set's frames `on_device`, batches are made there.
     """
     order = epoch_order(dataset.ids("train"), seed, epoch)
-
-    def each(make: Callable, places: range) -> list:
-        return [make(order[p], np.random.default_rng([seed, epoch, p])) for p in places]
-
     places = [range(i, min(i + batch_size, len(order))) for i in range(0, len(order), batch_size)]
-    if on_device is None:
-        return _ahead(lambda batch: collate(each(dataset.training_frame, batch)), places[skip:])
-    plans = _ahead(lambda batch: each(on_device.plan, batch), places[skip:])
-    return (on_device.batch(drawn) for drawn in plans)
+    frame, batch = dataset.training_frame, collate
+    if on_device is not None:
+        frame, batch = on_device.plan, on_device.batch
+
+    def make(places: range) -> Batch:
+        return batch([frame(order[p], np.random.default_rng([seed, epoch, p])) for p in places])
+
+    return _ahead(make, places[skip:])
 
 
 def evaluation_batches(dataset: Dataset, ids: list[str], batch_size: int) -> Iterator[Batch]:
