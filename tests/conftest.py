@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import settings
 
 from kdbench import kitti_labels
@@ -27,6 +28,13 @@ SIZES = {
     "Van": (5, 2, 2),
 }
 FRAMES = {"train": ["000000", "000001", "000004", "000007"], "val": ["000002", "000003"]}
+
+
+def pytest_collection_modifyitems(items):
+    if not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker("cuda"):
+                item.add_marker(pytest.mark.skip(reason="no CUDA device"))
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,6 @@ FORMS = [
     ("second", {}),
     ("pointrcnn", {}),
 ]
-needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
 
 def detector(name="pointpillars", options=None):
@@ -122,7 +121,7 @@ def test_options_that_cannot_be_are_one_line():
     assert str(Options(half=True, graph=True)) == "fused+half+graph"
 
 
-@needs_cuda
+@pytest.mark.cuda
 @pytest.mark.parametrize("half", [False, True])
 @pytest.mark.parametrize(("name", "options"), FORMS[:4])
 def test_a_graph_gives_what_it_records(name, options, half):
@@ -135,7 +134,7 @@ def test_a_graph_gives_what_it_records(name, options, half):
         assert largest_difference(expected, found) < 1e-3
 
 
-@needs_cuda
+@pytest.mark.cuda
 @pytest.mark.parametrize(("name", "options"), FORMS[:4])
 def test_the_dense_part_does_not_wait_for_the_device(name, options):
     plain = detector(name, options).cuda()
@@ -153,7 +152,7 @@ def test_the_dense_part_does_not_wait_for_the_device(name, options):
     assert largest_difference(expected, found) < 1e-3
 
 
-@needs_cuda
+@pytest.mark.cuda
 def test_a_graph_is_recorded_anew_for_another_shape():
     double = Replayed(lambda x: {"double": 2 * x})
     for shape in ((2, 3), (4,), (2, 3)):

@@ -90,13 +90,13 @@ class CenterHead(nn.Module):
     def centres(self, batch: Batch, height: int, width: int) -> Centres:
         """What the head is to find on a map of this size; objects off the map are left out."""
         sizes = torch.tensor([len(b) for b in batch.boxes], device=batch.boxes[0].device)
-        frame = torch.repeat_interleave(sizes)
         boxes, labels = torch.cat(batch.boxes), torch.cat(batch.labels)
+        frame = torch.repeat_interleave(sizes, output_size=len(boxes))
         cell, code = self.encode(boxes)
         inside = (cell >= 0) & (cell < constant([height, width], cell))
         # A box without a size has no code.
-        kept = inside.all(1) & (boxes[:, 3:6] > 0).all(1)
-        radius = gaussian_radius(boxes[kept, 3:5] / self.cell)
+        kept = (inside.all(1) & (boxes[:, 3:6] > 0).all(1)).nonzero().squeeze(1)  # the only wait
+        radius = gaussian_radius(boxes[kept][:, 3:5] / self.cell)
         return Centres(frame[kept], cell[kept], labels[kept], radius, code[kept])
 
     def loss(self, outputs: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:

@@ -10,12 +10,7 @@ from kdbench.datasets.kitti_tree import KittiTree
 from kdbench.errors import DataError
 from kdbench.training.data import training_batches
 
-DEVICES = [
-    "cpu",
-    pytest.param(
-        "cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-    ),
-]
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)]
 OPTIONS = [
     {},
     {"point_range": [0, -25, -3, 50, 25, 1]},

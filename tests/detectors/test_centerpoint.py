@@ -268,7 +268,7 @@ def test_learns_one_scene_by_heart(form):
     assert np.abs(wrap_angle(boxes[:, 6] - truth[:, 6])).max() < 0.3
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.cuda
 @both_forms
 def test_a_gpu_gives_what_the_cpu_gives(form):
     network, batch = detector(form).eval(), tiny_scene(RANGE)

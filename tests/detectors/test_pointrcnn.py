@@ -325,10 +325,8 @@ def test_learns_one_scene_by_heart(coder):
     assert points_in_boxes(truth[:, :3], boxes[order]).diagonal().all()
 
 
-@pytest.mark.slow
+@pytest.mark.cuda
 def test_a_gpu_gives_the_same_losses():
-    if not torch.cuda.is_available():
-        pytest.skip("no GPU")
     batch = tiny_scene(RANGE)
     losses = []
     for device in ("cpu", "cuda"):

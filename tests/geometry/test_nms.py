@@ -42,7 +42,7 @@ def test_the_device_path_equals_the_greedy_loop(limit):
     assert order[kept].tolist() == greedy(boxes, scores.tolist(), 0.1, limit)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.cuda
 @pytest.mark.parametrize("spread", [2, 12])
 def test_cuda_equals_cpu(spread):
     boxes, scores = random_boxes(500, spread)

@@ -168,7 +168,7 @@ def test_two_threads_give_the_same_bits_twice():
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.cuda
 def test_cuda_equals_cpu():
     found, expected = losses_and_gradients("cuda"), losses_and_gradients()
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)

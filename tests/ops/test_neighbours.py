@@ -49,7 +49,7 @@ def test_among_equally_near_rows_any_will_do(n, k, seed):
     torch.testing.assert_close(distance.gather(1, found), distance.sort(dim=1).values[:, :k])
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.cuda
 def test_cuda_equals_cpu():
     queries, rows = features(300, seed=1), features(5000)
     found = nearest(queries.cuda(), rows.cuda(), 16).cpu()

@@ -6,8 +6,6 @@ import torch
 from kdbench.ops import point_grouping
 from kdbench.ops.point_grouping import ball_query, gather_rows, interpolate, three_nearest
 
-needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-
 
 @pytest.fixture(params=["host", "device"])
 def implementation(request, monkeypatch):
@@ -117,7 +115,7 @@ def test_no_centres_and_no_frames(implementation):
     assert index.shape == weight.shape == (0, 2, 3)
 
 
-@needs_gpu
+@pytest.mark.cuda
 def test_a_gpu_finds_the_same_neighbours():
     centres, points = cloud(2, 30, seed=1), cloud(2, 200)
     there = centres.cuda(), points.cuda()

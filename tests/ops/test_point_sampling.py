@@ -8,8 +8,6 @@ from hypothesis.extra.numpy import arrays
 
 from kdbench.ops.point_sampling import farthest_points
 
-needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-
 
 def cloud(frames, n, seed=0):
     return torch.randn(frames, n, 3, generator=torch.Generator().manual_seed(seed))
@@ -57,7 +55,7 @@ def test_covers_two_clusters_of_very_different_density():
     assert index[0] == 0 and index[1] >= 500
 
 
-@needs_gpu
+@pytest.mark.cuda
 def test_a_gpu_takes_the_same_points():
     xyz = cloud(2, 400)
     assert torch.equal(farthest_points(xyz.cuda(), 100).cpu(), farthest_points(xyz, 100))

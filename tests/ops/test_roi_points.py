@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from kdbench.geometry.boxes import corners, wrap_angle
 from kdbench.ops import roi_points as R
 
-needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 coordinate = st.floats(-20, 20)
 boxes_of = st.builds(
     lambda centre, size, yaw: torch.tensor([[*centre, *size, yaw]], dtype=torch.float64),
@@ -143,7 +142,7 @@ def test_the_own_frame_has_the_right_gradient():
     assert torch.autograd.gradcheck(R.to_canonical, arguments)
 
 
-@needs_gpu
+@pytest.mark.cuda
 def test_a_gpu_finds_the_same_points():
     points, boxes = scene()
     there = points.cuda(), boxes.cuda()

@@ -10,7 +10,7 @@ from torch.autograd import gradcheck
 from torch.nn import functional as F
 
 from kdbench.errors import UsageError
-from kdbench.ops import sparse_rules
+from kdbench.ops import sparse_rules, sparse_spconv
 from kdbench.ops.macs import MacCounter
 from kdbench.ops.sparse import SparseConv3d, SparseTensor, SubMConv3d, use_backend
 from kdbench.ops.sparse_rules import submanifold_rules
@@ -198,11 +198,11 @@ def test_an_unknown_backend_is_refused():
         pass
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.cuda
 @pytest.mark.parametrize("backend", ["torch", "spconv"])
 def test_cuda_equals_the_cpu(backend):
-    if backend == "spconv":
-        pytest.importorskip("spconv")
+    if backend == "spconv" and not sparse_spconv.available():
+        pytest.skip("no spconv for CUDA")
     x = leaf(some_tensor(250, dtype=torch.float32))
     layers = torch.nn.ModuleList([SubMConv3d(3, 8), SparseConv3d(8, 4, *HALVED)])
     out = layers[1](layers[0](x))

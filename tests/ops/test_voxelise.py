@@ -209,7 +209,7 @@ def test_both_ways_give_the_same(points, voxels):
     torch.testing.assert_close(means, V._means_on_device(points, order, counts))
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.cuda
 @pytest.mark.parametrize("function", [pillarise, voxelise])
 def test_cuda_equals_cpu(function):
     grid = Grid((0.0, -40.0, -3.0, 70.4, 40.0, 1.0), (0.2, 0.2, 0.4))
