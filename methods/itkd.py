@@ -17,6 +17,8 @@ from torch.nn import functional as F
 
 from kdbench.method import Method, Paper
 from kdbench.ops.adapters import Adapter
+from kdbench.ops.constants import constant
+from kdbench.ops.rows import by_frame
 
 
 class InterchangeTransfer(Method):
@@ -80,7 +82,7 @@ def centre_cells(boxes, spec, height, width):
     """Frame, row and column (3, o) of the cells with a box's centre; boxes off the map go."""
     frame = torch.cat([torch.full_like(b[:, 0], i).long() for i, b in enumerate(boxes)])
     centres = torch.cat(boxes)[:, :2]
-    column, row = ((centres - centres.new_tensor(spec.origin)) / spec.cell).floor().long().T
+    column, row = ((centres - constant(spec.origin, centres)) / spec.cell).floor().long().T
     inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
     return torch.stack([frame, row, column])[:, inside]
 
@@ -88,14 +90,11 @@ def centre_cells(boxes, spec, height, width):
 def relation(student, teacher, frame, row, column):
     """The difference of what the objects of each frame attend to, mean over frames with any."""
     anchor = teacher["head.cls"][frame, row, column].amax(-1).argmax(-1)
-    total, objects = (
-        0.0,
-        [_objects(taps, frame, row, column, anchor) for taps in (student, teacher)],
-    )
-    frames = frame.unique().tolist()
-    for f in frames:
+    objects = [_objects(taps, frame, row, column, anchor) for taps in (student, teacher)]
+    total, frames = 0.0, by_frame(frame)
+    for rows in frames:
         for x_s, x_t in zip(*objects, strict=True):
-            total = total + F.smooth_l1_loss(attend(x_s[frame == f]), attend(x_t[frame == f]))
+            total = total + F.smooth_l1_loss(attend(x_s[rows]), attend(x_t[rows]))
     return total / len(frames) if frames else student["head.cls"].sum() * 0.0
 
 

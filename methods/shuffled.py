@@ -50,9 +50,10 @@ def _map(x, channels_first, orders):
     size = tuple(x.shape[d] for d in dims)
     flat = x.flatten(*dims)
     if size not in orders:
-        orders[size] = [torch.randperm(size[0] * size[1]) for _ in x]
+        drawn = [torch.randperm(size[0] * size[1]) for _ in x]
+        orders[size] = torch.stack(drawn).to(x.device)
     pairs = zip(flat, orders[size], strict=True)
-    frames = [frame.index_select(dims[0] - 1, order.to(x.device)) for frame, order in pairs]
+    frames = [frame.index_select(dims[0] - 1, order) for frame, order in pairs]
     return torch.stack(frames).unflatten(dims[0], size)
 
 

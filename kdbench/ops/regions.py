@@ -61,16 +61,21 @@ def foreground(boxes: list[Tensor], spec: TapSpec, height: int, width: int) -> T
 
 
 def _foreground(boxes: Tensor, spec: TapSpec, height: int, width: int) -> Tensor:
-    owner = torch.full((height, width), -1, dtype=torch.long, device=boxes.device)
+    x, y, dx, dy, yaw = (boxes[:, i, None, None] for i in (0, 1, 3, 4, 6))  # (m, 1, 1) each
     centres = cell_centres(spec, height, width, boxes.device)
-    for i, box in enumerate(boxes):
-        offset = centres - box[:2]
-        cos, sin = box[6].cos(), box[6].sin()
-        along = (offset[..., 0] * cos + offset[..., 1] * sin).abs()
-        across = (offset[..., 1] * cos - offset[..., 0] * sin).abs()
-        inside = (along <= box[3] / 2) & (across <= box[4] / 2)
-        column, row = ((box[:2] - constant(spec.origin, box)) / spec.cell).floor().long().tolist()
-        if not inside.any() and 0 <= row < height and 0 <= column < width:
-            inside[row, column] = True
-        owner[inside] = i
-    return owner
+    away, aside = centres[..., 0] - x, centres[..., 1] - y
+    cos, sin = yaw.cos(), yaw.sin()
+    along, across = (away * cos + aside * sin).abs(), (aside * cos - away * sin).abs()
+    inside = ((along <= dx / 2) & (across <= dy / 2)).flatten(1)  # (m, cells)
+    inside |= ~inside.any(1, keepdim=True) & _own_cells(boxes, spec, height, width)
+    number = torch.arange(1, len(boxes) + 1, device=boxes.device)
+    last = F.pad(inside * number[:, None], (0, 0, 1, 0)).amax(0)  # 0 where there is no box
+    return (last - 1).view(height, width)
+
+
+def _own_cells(boxes: Tensor, spec: TapSpec, height: int, width: int) -> Tensor:
+    """For each box (m, 7) the cell with its centre, of a map's: (m, height * width) bool."""
+    place = ((boxes[:, :2] - constant(spec.origin, boxes)) / spec.cell).floor()
+    column, row = (x[:, None] for x in place.unbind(1))
+    cell = torch.arange(height * width, device=boxes.device)
+    return (cell % width == column) & (cell // width == row)

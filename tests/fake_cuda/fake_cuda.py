@@ -83,15 +83,20 @@ def start() -> None:
     # A wrapped tensor cannot be one of inference mode; without gradients is what remains.
     torch.inference_mode = lambda mode=True: torch.no_grad() if mode else nullcontext()
     torch.__future__.set_swap_module_params_on_conversion(True)  # modules' parameters are wrapped
+    enter()
+    threading.Thread.run = _in_every_thread(threading.Thread.run)
+
+
+def enter() -> None:
+    """Gives this thread the device."""
     torch._C._set_only_lift_cpu_tensors(True)  # `torch.tensor(x, device=...)` is a copy to there
     FakeGpu().__enter__()
-    threading.Thread.run = _in_every_thread(threading.Thread.run)
 
 
 def _in_every_thread(run):
     def wrapped(self):
-        with FakeGpu():
-            run(self)
+        enter()
+        run(self)
 
     return wrapped
 
