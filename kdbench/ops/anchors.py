@@ -4,12 +4,14 @@ The code of a box with 7 numbers is its offset to an anchor. A head with more re
 itself, at the cell of its centre: it has no anchors, and one place a cell.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
 from kdbench.geometry.boxes import BOX_COLUMNS
 from kdbench.geometry.nms import rotated_nms
-from kdbench.ops.bev_iou import aligned_bev_iou, anchors_near
+from kdbench.ops.bev_iou import anchors_near, bev_ious
 from kdbench.ops.regions import cell_centres
 from kdbench.taps import TapSpec
 
@@ -65,15 +67,15 @@ def positive_anchors(anchors: Tensor, boxes: list[Tensor], least: float) -> Tens
 
     Those with an aligned BEV IoU of `least` or more, and the best anchors of each box.
     """
-    flat = anchors.flatten(0, 2)
-    ious = (aligned_bev_iou(flat, b.to(flat.dtype)) for b in boxes)
+    ious = bev_ious(anchors, boxes)
     return torch.stack([_positive(iou, least) for iou in ious]).unflatten(1, anchors.shape[:3])
 
 
 def _positive(iou: Tensor, least: float) -> Tensor:
     """Which rows of a table (n, m) reach `least`, or are the best of a column."""
-    best = (iou == iou.amax(dim=0)) & (iou > 0)
-    return ((iou >= least) | best).any(dim=1)
+    best = iou.amax(dim=0)
+    needed = best.where(best > 0, math.inf).clamp(max=least)
+    return (iou >= needed).any(dim=1)
 
 
 @torch.no_grad()

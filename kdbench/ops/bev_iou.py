@@ -1,6 +1,7 @@
 """Which anchors stand on or near an object, by axis-aligned overlap seen from above."""
 
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -25,9 +26,10 @@ def aligned_iou(a: Tensor, b: Tensor) -> Tensor:
     return shared / (areas - shared).clamp_(min=1e-9)
 
 
-def aligned_bev_iou(a: Tensor, b: Tensor) -> Tensor:
-    """Intersection over union (n, m) of the aligned footprints of boxes (n, 7) and (m, 7)."""
-    return aligned_iou(aligned_footprints(a), aligned_footprints(b))
+def bev_ious(anchors: Tensor, boxes: list[Tensor]) -> Iterator[Tensor]:
+    """Of each frame the IoU (n, m) of all anchors (..., 7) with its boxes (m, 7), aligned."""
+    footprints = aligned_footprints(anchors.flatten(0, -2))
+    return (aligned_iou(footprints, aligned_footprints(b.to(anchors.dtype))) for b in boxes)
 
 
 def anchors_near(anchors: Tensor, boxes: list[Tensor], fraction: float) -> Tensor:
@@ -36,11 +38,5 @@ def anchors_near(anchors: Tensor, boxes: list[Tensor], fraction: float) -> Tenso
     Well is an IoU above `fraction` of the largest that the box has with any anchor, so that
     every box on the map has some. Anchors of every class count, as boxes come without one.
     """
-    return torch.stack([_near(anchors.flatten(0, 2), b, fraction) for b in boxes]).view(
-        len(boxes), *anchors.shape[:3]
-    )
-
-
-def _near(anchors: Tensor, boxes: Tensor, fraction: float) -> Tensor:
-    iou = aligned_bev_iou(anchors, boxes.to(anchors.dtype))
-    return (iou > fraction * iou.amax(dim=0)).any(dim=1)
+    near = [(iou > fraction * iou.amax(0)).any(1) for iou in bev_ious(anchors, boxes)]
+    return torch.stack(near).unflatten(1, anchors.shape[:3])
