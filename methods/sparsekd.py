@@ -61,11 +61,13 @@ class SparseKD(Method):
     def forward(self, student, teacher, batch):
         mask = self._mask(teacher, batch)
         total = mask.sum().clamp(min=EPSILON)
-        scores = student["head.cls"].sigmoid() - teacher["head.cls"].sigmoid()
-        codes = code_difference(student["head.box"], teacher["head.box"])
+        on = mask.nonzero(as_tuple=True)  # the positions are few, and only they are computed
+        mask = mask[on]
+        cls_s, cls_t = (taps["head.cls"][on].sigmoid() for taps in (student, teacher))
+        codes = code_difference(student["head.box"][on], teacher["head.box"][on])
         box = F.smooth_l1_loss(codes, torch.zeros_like(codes), reduction="none", beta=1 / 9)
         return {
-            "cls": self.cls_weight * (mask * scores.square().sum(-1)).sum() / total,
+            "cls": self.cls_weight * (mask * (cls_s - cls_t).square().sum(-1)).sum() / total,
             "box": self.box_weight * (mask * box.sum(-1)).sum() / total,
         }
 

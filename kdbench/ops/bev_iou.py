@@ -17,13 +17,16 @@ def aligned_footprints(boxes: Tensor) -> Tensor:
 
 
 def aligned_iou(a: Tensor, b: Tensor) -> Tensor:
-    """Intersection over union (n, m) of footprints (n, 4) and (m, 4)."""
-    x0, y0, x1, y1 = a.unsqueeze(-1).unbind(1)  # (n, 1) each
-    u0, v0, u1, v1 = b.unbind(1)  # (m,) each
+    """Intersection over union (n, m) of footprints (n, 4) and (m, 4), n the more.
+
+    One column after the other lies in memory, which is several times faster to go through.
+    """
+    x0, y0, x1, y1 = (side.contiguous() for side in a.unbind(1))  # (n,) each
+    u0, v0, u1, v1 = b.unsqueeze(2).unbind(1)  # (m, 1) each
     along = (torch.minimum(x1, u1) - torch.maximum(x0, u0)).clamp_(min=0)
     shared = (torch.minimum(y1, v1) - torch.maximum(y0, v0)).clamp_(min=0).mul_(along)
     areas = (x1 - x0) * (y1 - y0) + (u1 - u0) * (v1 - v0)
-    return shared / (areas - shared).clamp_(min=1e-9)
+    return (shared / (areas - shared).clamp_(min=1e-9)).T
 
 
 def bev_ious(anchors: Tensor, boxes: list[Tensor]) -> Iterator[Tensor]:
