@@ -3,6 +3,7 @@
 A kernel takes the host some microseconds to call, whatever it does, and a wait some tens.
 """
 
+import numpy as np
 import pytest
 import torch
 
@@ -51,8 +52,6 @@ def test_waits_of_a_loss(name, waits):
 
 def test_a_batch_of_frames_waits_once(kitti_tree):
     frames = KittiTree(root=kitti_tree, point_range=list(RANGE)).on_device(torch.device("cuda"))
-    import numpy as np
-
     jobs = [frames.plan(i, np.random.default_rng(0)) for i in ("000000", "000001", "000004")]
     frames.batch(jobs)
     with fake.counting() as counts:
