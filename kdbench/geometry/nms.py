@@ -9,7 +9,7 @@ from kdbench.geometry.rotated_iou import BEV_COLUMNS, intersection_area
 from kdbench.geometry.rotated_iou_torch import near_pairs, paired_bev_iou
 
 # Boxes of a device that the host had better compare itself: one core takes about a millisecond
-# when all of these overlap, a tenth of that in a street, and the device's way is 130 kernels.
+# for these where few overlap, less where many do, and the device's way is 130 kernels.
 HOST_BOXES = 512
 
 

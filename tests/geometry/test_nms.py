@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from kdbench.geometry.nms import _suppress_on_device, rotated_nms
+from kdbench.geometry.nms import HOST_BOXES, _suppress_on_device, rotated_nms
 from kdbench.geometry.rotated_iou import BEV_COLUMNS, bev_iou
 
 
@@ -43,9 +43,10 @@ def test_the_device_path_equals_the_greedy_loop(limit):
 
 
 @pytest.mark.cuda
+@pytest.mark.parametrize("count", [500, HOST_BOXES + 100])  # of which the host sees all, or pairs
 @pytest.mark.parametrize("spread", [2, 12])
-def test_cuda_equals_cpu(spread):
-    boxes, scores = random_boxes(500, spread)
+def test_cuda_equals_cpu(spread, count):
+    boxes, scores = random_boxes(count, spread)
     kept = rotated_nms(boxes.cuda(), scores.cuda(), 0.2, 100)
     assert kept.is_cuda
     assert kept.tolist() == rotated_nms(boxes, scores, 0.2, 100).tolist()
