@@ -17,8 +17,8 @@ from kdbench.datasets.gt_database import GroundTruthDatabase
 from kdbench.datasets.gt_sampling import choose_objects, paste
 from kdbench.errors import UsageError
 from kdbench.geometry.boxes import box_of_points, wrap_angle
-from kdbench.options import coerce
-from kdbench.suggest import unknown
+from kdbench.registry.options import coerce
+from kdbench.registry.suggest import unknown
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from kdbench.datasets.comparison import HEIGHTS, RANGES, REFLECTANCES, Summary
-from kdbench.files import replacing
+from kdbench.storage.files import replacing
 
 EDGES = {
     "range": (RANGES, "metres"),

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from kdbench.datasets.recording import Recording
-from kdbench.files import replacing
 from kdbench.geometry.boxes import BOX_COLUMNS, points_in_boxes
+from kdbench.storage.files import replacing
 
 MIN_POINTS = 5  # an object with fewer points teaches more noise than shape
 VERSION = 1  # part of the file name: raise it when what is stored changes

@@ -35,7 +35,7 @@ from kdbench.datasets.gt_database import GroundTruthDatabase
 from kdbench.datasets.kitti_verify import problems
 from kdbench.datasets.recording import Recording, read_objects, read_recording
 from kdbench.errors import DataError, UsageError
-from kdbench.kitti_labels import KittiObjects
+from kdbench.geometry.kitti_labels import KittiObjects
 
 CACHE_BYTES = 2 * 10**9  # all of KITTI's train split, cropped to the image, needs 1.2 GB
 

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
-from kdbench import kitti_labels
 from kdbench.dataset import Frame
 from kdbench.datasets.image_frustum import image_size, in_image
 from kdbench.errors import DataError
+from kdbench.geometry import kitti_labels
 from kdbench.geometry.boxes import boxes_camera_to_lidar
 from kdbench.geometry.calibration import read_calibration
-from kdbench.kitti_labels import KittiObjects
+from kdbench.geometry.kitti_labels import KittiObjects
 
 _POINT_BYTES = 16  # four float32: x, y, z, reflectance
 

@@ -28,7 +28,7 @@ from kdbench.detectors.layers.sparse_encoder import STRIDE
 from kdbench.detectors.layers.voxel_map import VoxelInputs, VoxelMap, check_voxels
 from kdbench.errors import UsageError
 from kdbench.ops.voxelise import Grid
-from kdbench.suggest import unknown
+from kdbench.registry.suggest import unknown
 from kdbench.taps import Kind, Taps, TapSpec
 
 PILLAR_WIDTH = 64

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from kdbench.geometry.calibration import Calibration
-from kdbench.kitti_labels import KittiObjects
+from kdbench.geometry.kitti_labels import KittiObjects
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,8 @@ class Method(nn.Module):
     # distillation; "random": the full-width network, untrained; "ema": a copy of the student,
     # which the method keeps up in `after_step`; or "none".
     teacher: ClassVar[str] = "trained"
+    # Its options `method` and `options` name another method, which it holds.
+    wraps: ClassVar[bool] = False
     # False for a method that teaches through `prepare_student` or `relabel` alone.
     teaches_by_loss: ClassVar[bool] = True
     # Trains on for what distilling with the method of its option `method` would have cost.

@@ -4,12 +4,12 @@ After step t every weight and statistic of the teacher becomes
 
     theta_T = d theta_T + (1 - d) theta_S,     d = min(1 - 1 / (t + 1), 0.999)
 
-The loss is that of `ops/consistency.py`. No larger network is involved.
+The loss is that of `methods/shared/consistency.py`. No larger network is involved.
 """
 
 import torch
 
-from kdbench.ops.consistency import Consistency
+from kdbench.methods.shared.consistency import Consistency
 
 LONGEST = 0.999  # the largest decay
 

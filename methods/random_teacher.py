@@ -6,7 +6,7 @@ them features would fade from layer to layer until there is nothing to imitate. 
 still gains comes from its pull towards some wider features, not from what a teacher learned.
 """
 
-from kdbench.ops.wrapped import Wrapped
+from kdbench.methods.shared.wrapped import Wrapped
 
 
 class RandomTeacher(Wrapped):

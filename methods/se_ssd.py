@@ -1,10 +1,10 @@
-"""SE-SSD's consistency loss with a trained teacher: see `ops/consistency.py` for the formula.
+"""SE-SSD's consistency loss (`methods/shared/consistency.py`) with a trained teacher.
 
 The reading that a comparison of distillation methods needs: a larger network, trained before,
 takes the place of the student's own moving average (`mean-teacher`).
 """
 
-from kdbench.ops.consistency import Consistency
+from kdbench.methods.shared.consistency import Consistency
 
 
 class SESSD(Consistency):

@@ -6,7 +6,7 @@ is larger or better.
 """
 
 from kdbench.method import Paper
-from kdbench.ops.wrapped import Wrapped
+from kdbench.methods.shared.wrapped import Wrapped
 
 
 class SelfTeaching(Wrapped):

@@ -10,8 +10,8 @@ from dataclasses import replace
 
 import torch
 
+from kdbench.methods.shared.wrapped import Wrapped
 from kdbench.ops.rows import by_frame
-from kdbench.ops.wrapped import Wrapped
 from kdbench.taps import Rows
 
 

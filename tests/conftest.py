@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-from kdbench import kitti_labels
+from kdbench.geometry import kitti_labels
 from kdbench.geometry.boxes import boxes_lidar_to_camera, corners
 from kdbench.geometry.calibration import Calibration, format_calibration
 

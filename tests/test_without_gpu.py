@@ -38,7 +38,7 @@ def device(tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize(
-    "names", ["ops geometry datasets", "detectors test_inference.py fake_cuda", "training"]
+    "names", ["ops geometry datasets", "detectors measure fake_cuda", "training"]
 )
 def test_on_a_fake_gpu(device, names):
     paths = [HERE / name for name in names.split()]

@@ -6,7 +6,7 @@ from typing import ClassVar
 from kdbench.datasets.kitti_tree import KittiTree
 from kdbench.datasets.synthetic.generate import VERSION
 from kdbench.datasets.synthetic.progress import generate_visibly
-from kdbench.home import home
+from kdbench.storage.home import home
 
 
 class Synthetic(KittiTree):

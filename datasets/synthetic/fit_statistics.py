@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from kdbench import kitti_labels
-from kdbench.files import write_text
+from kdbench.geometry import kitti_labels
+from kdbench.storage.files import write_text
 
 CLASSES = ("Car", "Van", "Truck", "Pedestrian", "Cyclist")
 FARTHEST, RANGE_BIN = 80.0, 5.0  # metres

@@ -12,7 +12,7 @@ from kdbench.datasets.synthetic.raycast import crossings
 from kdbench.datasets.synthetic.returns import first_ends, points, spread_beams
 from kdbench.datasets.synthetic.shape import place
 from kdbench.datasets.synthetic.street import lay_out
-from kdbench.kitti_labels import KittiObjects
+from kdbench.geometry.kitti_labels import KittiObjects
 
 
 @dataclass(frozen=True)

@@ -22,9 +22,9 @@ from pathlib import Path
 from kdbench.datasets.synthetic.camera import CALIBRATION
 from kdbench.datasets.synthetic.frame import simulate
 from kdbench.errors import DataError, UsageError
-from kdbench.files import replacing, write_text
 from kdbench.geometry.calibration import format_calibration
-from kdbench.kitti_labels import format_rows
+from kdbench.geometry.kitti_labels import format_rows
+from kdbench.storage.files import replacing, write_text
 
 VERSION = 8  # of the simulator: raise it with any change to what a frame holds
 FIRST = {"train": 0, "val": 500_000}  # number of a split's first frame

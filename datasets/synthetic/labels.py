@@ -6,8 +6,8 @@ from kdbench.datasets.synthetic.actors import Actor
 from kdbench.datasets.synthetic.camera import CALIBRATION, IMAGE_SIZE
 from kdbench.datasets.synthetic.raycast import Crossings
 from kdbench.geometry.boxes import boxes_lidar_to_camera, wrap_angle
+from kdbench.geometry.kitti_labels import KittiObjects, empty, from_table
 from kdbench.geometry.projection import clip_to_image, image_boxes
-from kdbench.kitti_labels import KittiObjects, empty, from_table
 
 FEWEST_POINTS = 5  # an object with fewer returns becomes a DontCare area
 OCCLUSION_LEVELS = (0.06, 0.55, 0.9)  # hidden share from which an object is level 1, 2, 3

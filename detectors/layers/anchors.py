@@ -8,7 +8,7 @@ from torch import Tensor
 
 from kdbench.errors import UsageError
 from kdbench.geometry.boxes import wrap_angle
-from kdbench.suggest import unknown
+from kdbench.registry.suggest import unknown
 
 IGNORED, BACKGROUND = -2, -1
 

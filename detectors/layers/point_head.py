@@ -11,7 +11,7 @@ from kdbench.detectors.layers.losses import sigmoid_focal
 from kdbench.detectors.layers.pointnet2 import SharedMlp
 from kdbench.errors import UsageError
 from kdbench.ops.roi_points import boxes_of_points, enlarge
-from kdbench.suggest import unknown
+from kdbench.registry.suggest import unknown
 
 HIDDEN = (256, 256)  # channels of both branches
 BORDER = 0.2  # metres around a box in which background points do not count

@@ -8,9 +8,8 @@ import click
 from rich.console import Console
 
 from kdbench import __version__
-from kdbench.allocator import keep_freed
 from kdbench.errors import KdbenchError, UsageError
-from kdbench.suggest import unknown
+from kdbench.measure.allocator import keep_freed
 
 # Sub-command -> where its click command stands. Loaded only when asked for, so that
 # `kdbench --help` does not import torch.
@@ -46,6 +45,9 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx, name):
         if name not in self.table:
+            # Here, since the registry knows the contracts, which import torch.
+            from kdbench.registry.suggest import unknown
+
             raise UsageError(unknown("command", name, self.table))
         module, attribute = self.table[name][0].split(":")
         return getattr(importlib.import_module(module), attribute)

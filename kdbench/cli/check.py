@@ -8,12 +8,12 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from kdbench.build import build_detector
 from kdbench.cli.options import plugin_option, set_option
 from kdbench.cli.output import json_option, write_json
 from kdbench.errors import KdbenchError, NotApplicable, UsageError
 from kdbench.registry import detectors, methods
-from kdbench.spec import RunSpec, build_spec, parse_overrides
+from kdbench.runs.build import build_detector
+from kdbench.runs.spec import RunSpec, build_spec, parse_overrides
 from kdbench.taps import missing
 from kdbench.training.conformance import Failed, check_method
 

@@ -9,10 +9,10 @@ from rich.console import Console
 
 from kdbench.cli.output import console, json_option, write_json
 from kdbench.errors import KdbenchError, UsageError
-from kdbench.files import write_text
 from kdbench.leaderboard.changes import Limits
 from kdbench.leaderboard.compare import compare as compare_records
 from kdbench.leaderboard.comparison_text import all_notes, hidden, markdown, rich_tables, summary
+from kdbench.storage.files import write_text
 
 
 class Percentage(click.ParamType):

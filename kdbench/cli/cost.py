@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import click
 
-from kdbench.build import build_detector
 from kdbench.cli.measured import (
     detector_options,
     detector_spec,
@@ -16,7 +15,8 @@ from kdbench.cli.measured import (
 from kdbench.cli.output import json_option, write_json
 from kdbench.dataset import Dataset
 from kdbench.measure.compression import compression
-from kdbench.spec import parse_overrides
+from kdbench.runs.build import build_detector
+from kdbench.runs.spec import parse_overrides
 
 
 @click.command()

@@ -12,10 +12,10 @@ from rich.console import Console
 from kdbench.cli import requirements
 from kdbench.cli.output import json_option, write_json
 from kdbench.errors import UsageError
-from kdbench.home import home
 from kdbench.measure.environment import cpu_model
 from kdbench.registry import Registry, datasets, detectors, methods
-from kdbench.spec import RunSpec
+from kdbench.runs.spec import RunSpec
+from kdbench.storage.home import home
 
 KITTI_TREE = (
     "ImageSets/train.txt", "ImageSets/val.txt",

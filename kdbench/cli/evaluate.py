@@ -6,12 +6,12 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from kdbench import kitti_labels
 from kdbench.cli.output import console, json_option, write_json
 from kdbench.errors import DataError
 from kdbench.evaluation.difficulty import DIFFICULTIES
 from kdbench.evaluation.kitti_ap import evaluate as kitti_ap
-from kdbench.kitti_labels import KittiObjects
+from kdbench.geometry import kitti_labels
+from kdbench.geometry.kitti_labels import KittiObjects
 
 
 @click.command()

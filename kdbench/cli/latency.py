@@ -9,7 +9,6 @@ from pathlib import Path
 import click
 import torch
 
-from kdbench.build import build_detector
 from kdbench.cli.latency_text import show
 from kdbench.cli.measured import (
     detector_options,
@@ -23,17 +22,18 @@ from kdbench.cli.output import console, json_option, write_json
 from kdbench.dataset import Dataset
 from kdbench.detector import Detector
 from kdbench.errors import UsageError
-from kdbench.inference import Options
 from kdbench.measure.compression import network_size
 from kdbench.measure.contention import DISTURBED
 from kdbench.measure.device import resolve_device
 from kdbench.measure.environment import environment
+from kdbench.measure.inference import Options
 from kdbench.measure.inputs import Inputs
 from kdbench.measure.latency import measure_latency
 from kdbench.measure.roofline import attained, measured_peak
 from kdbench.measure.speed_up import ready, speed_up
 from kdbench.measure.stages import stage_times
-from kdbench.spec import RunSpec, parse_overrides
+from kdbench.runs.build import build_detector
+from kdbench.runs.spec import RunSpec, parse_overrides
 
 RANDOM_NOTE = (
     "note: random weights find an unrealistic number of boxes, so post-processing does not take "
@@ -157,7 +157,7 @@ def _random(name, ratio, profile, overrides, dataset, data_root, frames) -> Subj
 
 def _trained(record: str, data_root: str | None, frames: int) -> Subject:
     """The network of a run with its weights, and val frames of its data set."""
-    from kdbench.training.store import load_trained
+    from kdbench.runs.store import load_trained
 
     spec = _spec_of(record)
     data = open_dataset(spec, data_root)

@@ -5,11 +5,11 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from kdbench.applicability import detectors_for, taps_by_detector
 from kdbench.cli.options import plugin_option
 from kdbench.cli.output import json_option, write_json
-from kdbench.options import defaults_of
 from kdbench.registry import datasets, detectors, methods
+from kdbench.registry.options import defaults_of
+from kdbench.runs.applicability import detectors_for, taps_by_detector
 
 
 @click.command("list")

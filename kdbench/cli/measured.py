@@ -10,11 +10,11 @@ from rich.table import Table
 from kdbench.dataset import Dataset
 from kdbench.errors import UsageError
 from kdbench.measure.inputs import Inputs, from_dataset, generated
-from kdbench.options import complete
-from kdbench.profiles import PROFILES
 from kdbench.registry import detectors
-from kdbench.spec import DetectorSpec, RunSpec, build_spec
-from kdbench.suggest import unknown
+from kdbench.registry.options import complete
+from kdbench.registry.suggest import unknown
+from kdbench.runs.profiles import PROFILES
+from kdbench.runs.spec import DetectorSpec, RunSpec, build_spec
 
 
 def detector_options(command):

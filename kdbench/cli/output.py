@@ -6,7 +6,7 @@ import sys
 import click
 from rich.console import Console
 
-from kdbench.files import write_text
+from kdbench.storage.files import write_text
 
 console = Console(stderr=True, highlight=False)  # progress and notes; standard output is for data
 

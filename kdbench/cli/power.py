@@ -11,7 +11,7 @@ from kdbench.cli.output import json_option, write_json
 from kdbench.errors import KdbenchError
 from kdbench.leaderboard.cells import paired_cells
 from kdbench.leaderboard.power import Noise, detectable, measured_noise, seeds_needed
-from kdbench.records import read_records
+from kdbench.runs.records import read_records
 
 SEEDS = (2, 3, 5, 10, 20)
 TIMES = (1, 4, 16)  # as many frames as there are

@@ -6,19 +6,19 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from kdbench import kitti_labels
 from kdbench.cli.evaluate import ap_table
 from kdbench.cli.options import plugin_option
 from kdbench.cli.output import console, json_option, write_json
-from kdbench.files import write_text
+from kdbench.geometry import kitti_labels
 from kdbench.measure.device import resolve_device
-from kdbench.records import read_record
 from kdbench.registry import datasets
-from kdbench.spec import DatasetSpec, RunSpec
+from kdbench.runs.records import read_record
+from kdbench.runs.spec import DatasetSpec, RunSpec
+from kdbench.runs.store import load_trained
+from kdbench.storage.files import write_text
 from kdbench.training.data import build_dataset
 from kdbench.training.evaluate import detect, kitti_results, score
 from kdbench.training.progress import Reporter
-from kdbench.training.store import load_trained
 
 
 @click.command()

@@ -6,7 +6,6 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from kdbench.applicability import detectors_for, taps_by_detector
 from kdbench.cli.options import plugin_option
 from kdbench.cli.output import console, json_option, write_json
 from kdbench.errors import KdbenchError
@@ -16,10 +15,11 @@ from kdbench.leaderboard.latex import write_latex
 from kdbench.leaderboard.page import Picture, Sources, write_page
 from kdbench.leaderboard.rows import Row, leaderboard
 from kdbench.leaderboard.tables import rich_tables, sections, write_tables
-from kdbench.records import Record, check_hash, each_record
 from kdbench.registry import methods
-from kdbench.spec import RunSpec
-from kdbench.training.store import run_folder
+from kdbench.runs.applicability import detectors_for, taps_by_detector
+from kdbench.runs.records import Record, check_hash, each_record
+from kdbench.runs.spec import RunSpec
+from kdbench.runs.store import run_folder
 from kdbench.viewing.embedded import small_pictures
 
 MOST_PICTURED = 3  # tables of a page that get pictures

@@ -8,10 +8,10 @@ from kdbench.cli.options import plugin_option
 from kdbench.cli.output import console
 from kdbench.dataset import Dataset
 from kdbench.errors import KdbenchError
-from kdbench.records import Record, check_hash, read_records, write_record
-from kdbench.spec import RunSpec
+from kdbench.runs.records import Record, check_hash, read_records, write_record
+from kdbench.runs.spec import RunSpec
+from kdbench.runs.store import load_detections
 from kdbench.training.evaluate import score, teacher_detections
-from kdbench.training.store import load_detections
 from kdbench.viewing.scene import frames_of
 
 

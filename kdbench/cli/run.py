@@ -12,14 +12,14 @@ from kdbench.errors import UsageError
 from kdbench.leaderboard.rows import leaderboard
 from kdbench.leaderboard.tables import rich_tables
 from kdbench.measure.device import resolve_device
-from kdbench.records import Record, find_record
-from kdbench.spec import RunSpec, build_spec, parse_overrides, read_config
-from kdbench.suggest import unknown
+from kdbench.registry.suggest import unknown
+from kdbench.runs.records import Record, find_record
+from kdbench.runs.spec import RunSpec, build_spec, parse_overrides, read_config
+from kdbench.runs.store import run_folder
 from kdbench.training import processes
 from kdbench.training.follow import follow
 from kdbench.training.progress import Reporter
 from kdbench.training.run import Runner
-from kdbench.training.store import run_folder
 from kdbench.training.tensorboard import TensorBoard
 
 # What a configuration file may set at its top level, with the defaults.

@@ -9,9 +9,9 @@ import click
 from kdbench.cli.options import plugin_option
 from kdbench.cli.output import console
 from kdbench.errors import DataError, UsageError
-from kdbench.files import replacing
-from kdbench.records import Record, read_record
-from kdbench.spec import RunSpec
+from kdbench.runs.records import Record, read_record
+from kdbench.runs.spec import RunSpec
+from kdbench.storage.files import replacing
 from kdbench.viewing.bird_eye import bird_eye
 from kdbench.viewing.camera import camera_view
 from kdbench.viewing.choice import HOW, differing_frames

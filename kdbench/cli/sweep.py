@@ -12,10 +12,10 @@ from kdbench.cli.options import PLUGINS, plugin_option, set_option
 from kdbench.cli.output import console, json_option, write_json
 from kdbench.errors import KdbenchError, UsageError
 from kdbench.measure.device import resolve_device
-from kdbench.records import check_writable
 from kdbench.registry import methods as method_registry
-from kdbench.spec import RunSpec, parse_overrides
-from kdbench.suggest import unknown
+from kdbench.registry.suggest import unknown
+from kdbench.runs.records import check_writable
+from kdbench.runs.spec import RunSpec, parse_overrides
 from kdbench.sweep.local import LocalEngine, log_path
 from kdbench.sweep.plan import FAILED, SKIPPED, Cell, expand, find_done, plan
 from kdbench.sweep.ray_engine import RayEngine

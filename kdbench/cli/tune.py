@@ -9,14 +9,15 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from kdbench import __version__, tuned
+from kdbench import __version__
 from kdbench.cli.options import plugin_option, set_option
 from kdbench.cli.output import json_option, write_json
 from kdbench.cli.run import spec_from
 from kdbench.errors import NotApplicable, UsageError
-from kdbench.files import write_text
 from kdbench.registry import methods
-from kdbench.spec import RunSpec, parse_overrides
+from kdbench.runs import tuned
+from kdbench.runs.spec import RunSpec, parse_overrides
+from kdbench.storage.files import write_text
 from kdbench.training.progress import Reporter
 from kdbench.training.run import Runner, check_applicable
 from kdbench.training.tuning import Tuner, check_tunable

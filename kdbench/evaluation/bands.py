@@ -8,7 +8,7 @@ import numpy as np
 from kdbench.evaluation.difficulty import DIFFICULTIES
 from kdbench.geometry.boxes import boxes_camera_to_lidar, points_in_boxes
 from kdbench.geometry.calibration import Calibration
-from kdbench.kitti_labels import KittiObjects
+from kdbench.geometry.kitti_labels import KittiObjects
 
 MODERATE = DIFFICULTIES["moderate"]
 # Moderate admits two levels of occlusion only; for its bands a third one counts.

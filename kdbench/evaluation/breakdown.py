@@ -29,7 +29,7 @@ from kdbench.evaluation.flat import FlatObjects, flatten, pairs_in_frames
 from kdbench.evaluation.matching import Changes, Pairs, match
 from kdbench.evaluation.overlaps import bev_and_3d_overlaps
 from kdbench.evaluation.precision import average_precision, precision_curves
-from kdbench.kitti_labels import KittiObjects, empty
+from kdbench.geometry.kitti_labels import KittiObjects, empty
 
 METRICS = ("bev", "3d")
 LEAST = 20  # objects of a class in a band; AP of fewer says nothing

@@ -16,7 +16,7 @@ import numpy as np
 
 from kdbench.evaluation.difficulty import class_key, lower_names
 from kdbench.evaluation.outcomes import LEFT_OUT, METRICS, RIGHT, outcome
-from kdbench.kitti_labels import KittiObjects, empty
+from kdbench.geometry.kitti_labels import KittiObjects, empty
 
 LEAST_SCORE, BINS = 0.1, 10  # bins of equal width from there to 1
 

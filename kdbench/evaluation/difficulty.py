@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kdbench.errors import UsageError
-from kdbench.kitti_labels import KittiObjects
+from kdbench.geometry.kitti_labels import KittiObjects
 
 # What an object is to a class and difficulty.
 OTHER = -1  # as if it were not there

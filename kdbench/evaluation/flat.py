@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from kdbench.kitti_labels import KittiObjects
+from kdbench.geometry.kitti_labels import KittiObjects
 
 
 @dataclass(frozen=True)

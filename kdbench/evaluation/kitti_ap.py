@@ -25,7 +25,7 @@ from kdbench.evaluation.matching import Changes, Pairs
 from kdbench.evaluation.matching import match as match_pairs
 from kdbench.evaluation.overlaps import bev_and_3d_overlaps, image_overlaps
 from kdbench.evaluation.precision import SAMPLES, average_precision, precision_curves
-from kdbench.kitti_labels import KittiObjects, empty
+from kdbench.geometry.kitti_labels import KittiObjects, empty
 
 METRICS = ("bbox", "aos", "bev", "3d")  # aos: orientation similarity of bbox matches
 OVERLAPS = ("bbox", "bev", "3d")  # the metrics that are an overlap of their own

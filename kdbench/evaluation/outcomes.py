@@ -19,7 +19,7 @@ from kdbench.evaluation.difficulty import (
     lower_names,
 )
 from kdbench.evaluation.overlaps import bev_and_3d_overlaps
-from kdbench.kitti_labels import KittiObjects
+from kdbench.geometry.kitti_labels import KittiObjects
 
 WRONG, RIGHT, LEFT_OUT = 0, 1, -1  # verdicts
 METRICS = ("bev", "3d")

@@ -6,8 +6,8 @@ Boxes are in the camera frame (x right, y down, z forward), as the KITTI files h
 
 import numpy as np
 
+from kdbench.geometry.kitti_labels import KittiObjects
 from kdbench.geometry.rotated_iou import over_union, paired_bev_intersection
-from kdbench.kitti_labels import KittiObjects
 
 
 def image_overlaps(truth: KittiObjects, found: KittiObjects, i, j) -> tuple:

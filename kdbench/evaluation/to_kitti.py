@@ -6,8 +6,8 @@ import numpy as np
 
 from kdbench.geometry.boxes import boxes_lidar_to_camera, wrap_angle
 from kdbench.geometry.calibration import Calibration
+from kdbench.geometry.kitti_labels import KittiObjects
 from kdbench.geometry.projection import clip_to_image, image_boxes
-from kdbench.kitti_labels import KittiObjects
 
 
 def to_kitti(

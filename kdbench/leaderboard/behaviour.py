@@ -8,7 +8,7 @@ from typing import Any
 from kdbench.evaluation.calibration_error import pooled
 from kdbench.evaluation.resample import METRICS
 from kdbench.leaderboard.costs import mean
-from kdbench.records import Record
+from kdbench.runs.records import Record
 
 Row = dict[str, Any]
 AGREEMENT = ("f1", "recall", "precision", "iou", "pearson", "spearman")

@@ -21,7 +21,7 @@ import numpy as np
 from scipy import stats
 
 from kdbench.evaluation.resample import METRICS, unpack
-from kdbench.records import Record
+from kdbench.runs.records import Record
 
 LEVEL = 0.95
 

@@ -3,8 +3,8 @@
 from collections import defaultdict
 from dataclasses import replace
 
-from kdbench.records import Record
-from kdbench.spec import RunSpec
+from kdbench.runs.records import Record
+from kdbench.runs.spec import RunSpec
 
 Cell = tuple[list[Record], list[Record]]  # runs of one method, and their baselines, by seed
 

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from kdbench.errors import KdbenchError
-from kdbench.spec import DatasetSpec, RunSpec, build_spec, parse_overrides
+from kdbench.runs.spec import DatasetSpec, RunSpec, build_spec, parse_overrides
 
 
 def command(spec: RunSpec) -> str:

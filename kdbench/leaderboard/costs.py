@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
-from kdbench.records import Record
+from kdbench.runs.records import Record
 
 Row = dict[str, Any]
 

@@ -3,11 +3,11 @@
 import re
 from pathlib import Path
 
-from kdbench.files import write_text
 from kdbench.leaderboard.bands import band_columns
 from kdbench.leaderboard.columns import ABSENT, COLUMNS, Column, is_noise
 from kdbench.leaderboard.rows import Row
 from kdbench.leaderboard.tables import sections
+from kdbench.storage.files import write_text
 
 # What a page is wide enough for.
 SHOWN = (

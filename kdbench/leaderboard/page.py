@@ -9,7 +9,6 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from kdbench.files import write_text
 from kdbench.leaderboard import bands, plots
 from kdbench.leaderboard.columns import (
     ACCURACY,
@@ -28,7 +27,8 @@ from kdbench.leaderboard.reliability import diagrams
 from kdbench.leaderboard.rows import Row, table_key
 from kdbench.leaderboard.scatter import LATENCY, PARAMETERS, scatter
 from kdbench.leaderboard.tables import sections
-from kdbench.records import Record
+from kdbench.runs.records import Record
+from kdbench.storage.files import write_text
 
 TEMPLATES = Path(__file__).parent / "templates"
 METRICS = {"bev": "BEV", "3d": "3D"}

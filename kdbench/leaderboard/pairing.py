@@ -16,10 +16,10 @@ from typing import Any
 
 from kdbench.errors import KdbenchError, UsageError
 from kdbench.evaluation.resample import METRICS
-from kdbench.options import complete
-from kdbench.records import Record, read_record, read_records
 from kdbench.registry import methods
-from kdbench.spec import RunSpec
+from kdbench.registry.options import complete
+from kdbench.runs.records import Record, read_record, read_records
+from kdbench.runs.spec import RunSpec
 
 
 class CannotCompare(KdbenchError):

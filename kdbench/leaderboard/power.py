@@ -16,7 +16,7 @@ from scipy import stats
 from kdbench.evaluation.resample import METRICS, unpack
 from kdbench.leaderboard.bootstrap import LEVEL, common_part
 from kdbench.leaderboard.cells import Cell
-from kdbench.records import Record
+from kdbench.runs.records import Record
 
 POWER = 0.8
 MOST_SEEDS = 1000

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 
 from kdbench.leaderboard.commands import command
 from kdbench.leaderboard.rows import Row
-from kdbench.records import Record
-from kdbench.spec import RunSpec
+from kdbench.runs.records import Record
+from kdbench.runs.spec import RunSpec
 
 # Of a record's environment; together they say where and with what a run was made.
 MACHINE = ("device", "cpu", "cores", "threads", "platform")

@@ -10,8 +10,8 @@ import numpy as np
 from kdbench.leaderboard.behaviour import behaviour
 from kdbench.leaderboard.costs import costs, training
 from kdbench.leaderboard.significance import gain_intervals, is_within_noise, judge
-from kdbench.records import Record
-from kdbench.spec import RunSpec
+from kdbench.runs.records import Record
+from kdbench.runs.spec import RunSpec
 
 Row = dict[str, Any]
 

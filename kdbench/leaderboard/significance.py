@@ -4,7 +4,7 @@ from typing import Any
 
 from kdbench.evaluation.resample import METRICS
 from kdbench.leaderboard.bootstrap import LEVEL, holm, paired_intervals
-from kdbench.records import Record
+from kdbench.runs.records import Record
 
 Row = dict[str, Any]
 

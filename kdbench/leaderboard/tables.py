@@ -10,10 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from kdbench.evaluation.resample import METRICS
-from kdbench.files import write_text
 from kdbench.leaderboard import bands
 from kdbench.leaderboard.columns import COLUMNS, EXPLANATION, TABLES, Column, is_noise
 from kdbench.leaderboard.rows import Row, table_key
+from kdbench.storage.files import write_text
 
 # A terminal of 80 columns holds most of them, in three tables. Of many rows it shows the first
 # one alone: nobody reads thousands of lines there, and to lay them out takes seconds.

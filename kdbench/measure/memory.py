@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from kdbench.allocator import give_back_freed
+from kdbench.measure.allocator import give_back_freed
 
 CUDA = "cuda: peak of allocated tensors in the phase"
 RESIDENT = "cpu: peak resident set of the process in the phase"

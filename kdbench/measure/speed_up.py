@@ -1,4 +1,4 @@
-"""A detector beside its version for inference alone (`kdbench/inference.py`)."""
+"""A detector beside its version for inference alone (`inference.py`)."""
 
 import time
 from collections.abc import Sequence
@@ -8,8 +8,8 @@ import torch
 
 from kdbench.dataset import Batch
 from kdbench.detector import Detector
-from kdbench.inference import Options, fused, largest_difference
 from kdbench.measure.evaluating import evaluating
+from kdbench.measure.inference import Options, fused, largest_difference
 from kdbench.measure.latency import measure_in_turns
 
 

@@ -9,9 +9,9 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kdbench.files import write_text
+from kdbench.runs.store import run_folder
+from kdbench.storage.files import write_text
 from kdbench.sweep.plan import Cell
-from kdbench.training.store import run_folder
 
 STOP_SECONDS = 30  # for a cell to save itself
 SET_PARENT_DEATH_SIGNAL = 1  # of Linux's prctl

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from kdbench.errors import DataError, NotApplicable, UsageError
-from kdbench.records import Record, find_record, read_record
 from kdbench.registry import methods as method_registry
-from kdbench.spec import RunSpec, build_spec, with_method
+from kdbench.runs.records import Record, find_record, read_record
+from kdbench.runs.spec import RunSpec, build_spec, with_method
+from kdbench.runs.store import load_trained
 from kdbench.training.run import check_applicable, teacher_run
-from kdbench.training.store import load_trained
 
 # States of a cell. A cell that is not READY at first is never started.
 READY, CACHED, NOT_APPLICABLE = "ready", "cached", "not applicable"

@@ -14,8 +14,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from kdbench.runs.store import run_folder
 from kdbench.sweep.plan import CACHED, DONE, FAILED, NOT_APPLICABLE, READY, RUNNING, SKIPPED, Cell
-from kdbench.training.store import run_folder
 
 SHOWN = 20  # lines of a plan or of a live table
 STYLES = {RUNNING: "bold", DONE: "green", FAILED: "red", SKIPPED: "red", READY: "dim"}

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from kdbench.files import replacing
+from kdbench.storage.files import replacing
 
 
 @dataclass

@@ -7,16 +7,16 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-from kdbench.build import build_detector
 from kdbench.dataset import Batch
 from kdbench.errors import NotApplicable
 from kdbench.method import Method
 from kdbench.registry import methods
-from kdbench.spec import RunSpec
+from kdbench.runs.build import build_detector
+from kdbench.runs.spec import RunSpec
+from kdbench.runs.store import checksum
 from kdbench.training.loop import Training
 from kdbench.training.progress import Reporter
 from kdbench.training.run import make_teacher
-from kdbench.training.store import checksum
 
 CLASSES = ("Car", "Pedestrian", "Cyclist")
 SIZES = np.array([[3.9, 1.6, 1.56], [0.8, 0.6, 1.73], [1.76, 0.6, 1.73]], np.float32)

@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from kdbench.dataset import Batch, Dataset, DeviceFrames, collate
-from kdbench.home import home
 from kdbench.registry import datasets
-from kdbench.spec import RunSpec
+from kdbench.runs.spec import RunSpec
+from kdbench.storage.home import home
 
 AHEAD = 4  # batches prepared ahead of the one in training
 WORKERS = 2  # threads; the heavy steps of augmentation release Python's lock

@@ -15,11 +15,11 @@ from kdbench.evaluation.resample import pack, resampled_ap
 from kdbench.evaluation.to_kitti import to_kitti
 from kdbench.geometry.boxes import boxes_camera_to_lidar
 from kdbench.geometry.calibration import Calibration
-from kdbench.kitti_labels import KittiObjects
-from kdbench.spec import RunSpec
+from kdbench.geometry.kitti_labels import KittiObjects
+from kdbench.runs.spec import RunSpec
+from kdbench.runs.store import load_detections
 from kdbench.training.data import evaluation_batches
 from kdbench.training.progress import Reporter
-from kdbench.training.store import load_detections
 
 BATCH = 4
 OUT_OF_RANGE = 3  # an occlusion level that no difficulty admits

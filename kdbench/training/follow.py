@@ -5,13 +5,13 @@ import sys
 import torch
 
 from kdbench.errors import KdbenchError
-from kdbench.spec import RunSpec
+from kdbench.runs.spec import RunSpec
+from kdbench.runs.store import run_folder
 from kdbench.training import processes
 from kdbench.training.data import build_dataset
 from kdbench.training.loop import Training
 from kdbench.training.progress import Reporter
 from kdbench.training.run import build_networks
-from kdbench.training.store import run_folder
 
 
 def follow(data_root: str | None) -> None:

@@ -17,7 +17,8 @@ from kdbench.detector import Detector
 from kdbench.errors import TrainingDiverged
 from kdbench.measure.memory import PeakMemory
 from kdbench.method import Method
-from kdbench.spec import RunSpec
+from kdbench.runs.spec import RunSpec
+from kdbench.runs.store import Log
 from kdbench.taps import Taps
 from kdbench.training import processes
 from kdbench.training.checkpoint import State
@@ -25,7 +26,6 @@ from kdbench.training.interrupts import interruptible
 from kdbench.training.meter import Meter
 from kdbench.training.progress import Reporter
 from kdbench.training.shares import own_share, shared_batches
-from kdbench.training.store import Log
 from kdbench.training.synced_norm import synced
 from kdbench.training.whole import whole_taps
 

@@ -1,7 +1,7 @@
 """What distilling costs, counted in steps of training without it."""
 
 from kdbench.errors import KdbenchError
-from kdbench.records import Record
+from kdbench.runs.records import Record
 
 
 def extra_steps(plain: Record, distilled: Record, teacher: Record | None) -> int:

@@ -19,7 +19,7 @@ import torch.distributed as dist
 from torch import nn
 
 from kdbench.errors import KdbenchError, UsageError
-from kdbench.spec import RunSpec
+from kdbench.runs.spec import RunSpec
 
 # Followers wait for as long as the leader evaluates; torchrun ends them if it dies.
 PATIENCE = timedelta(days=7)

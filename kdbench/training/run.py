@@ -7,7 +7,6 @@ from pathlib import Path
 
 import torch
 
-from kdbench.build import build_detector
 from kdbench.dataset import Dataset
 from kdbench.detector import Detector
 from kdbench.errors import DataError, UsageError
@@ -17,11 +16,12 @@ from kdbench.measure.environment import environment
 from kdbench.measure.inputs import from_dataset
 from kdbench.measure.latency import measure_latency
 from kdbench.method import Method
-from kdbench.records import SCHEMA, Record, check_writable, find_record, write_record
 from kdbench.registry import methods
-from kdbench.spec import RunSpec, with_method
+from kdbench.runs import store
+from kdbench.runs.build import build_detector
+from kdbench.runs.records import SCHEMA, Record, check_writable, find_record, write_record
+from kdbench.runs.spec import RunSpec, with_method
 from kdbench.taps import require
-from kdbench.training import store
 from kdbench.training.data import build_dataset
 from kdbench.training.evaluate import detect, score, teacher_detections
 from kdbench.training.loop import Training

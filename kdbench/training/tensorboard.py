@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from kdbench.errors import UsageError
-from kdbench.records import Record
+from kdbench.runs.records import Record
 
 RATES = ("lr", "grad_norm")  # what the log holds beside losses
 MODERATE = 1  # of easy, moderate, hard

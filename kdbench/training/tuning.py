@@ -30,9 +30,8 @@ from torch import Tensor
 from kdbench.dataset import Dataset
 from kdbench.errors import KdbenchError, NotApplicable, TrainingDiverged
 from kdbench.method import Method
-from kdbench.ops.wrapped import Wrapped
 from kdbench.registry import methods
-from kdbench.spec import RunSpec
+from kdbench.runs.spec import RunSpec
 from kdbench.training.evaluate import detect, score
 from kdbench.training.loop import Training
 from kdbench.training.progress import Reporter
@@ -183,7 +182,7 @@ class Tuner:
 
 def check_tunable(kind: type[Method]) -> None:
     """Raises NotApplicable, with the reason, for a method that has no loss of its own."""
-    if issubclass(kind, Wrapped):
+    if kind.wraps:
         reason = "has no loss of its own, it takes the factor of the method it wraps"
     elif kind.teacher == "none" or not kind.teaches_by_loss:
         reason = "teaches by no loss, there is nothing to tune"

@@ -2,7 +2,7 @@
 
 import io
 
-from kdbench.spec import RunSpec
+from kdbench.runs.spec import RunSpec
 from kdbench.viewing.bird_eye import bird_eye
 from kdbench.viewing.choice import HOW, differing_frames
 from kdbench.viewing.scene import frames_of, make_scene, runs_to_show

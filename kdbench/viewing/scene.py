@@ -6,18 +6,18 @@ from pathlib import Path
 
 import numpy as np
 
-from kdbench.build import build_detector
 from kdbench.dataset import Dataset, Frame
 from kdbench.detector import Detections
 from kdbench.errors import DataError
 from kdbench.evaluation.outcomes import Outcome, outcome
 from kdbench.geometry.boxes import boxes_camera_to_lidar
 from kdbench.geometry.calibration import Calibration
-from kdbench.kitti_labels import KittiObjects
-from kdbench.spec import RunSpec
+from kdbench.geometry.kitti_labels import KittiObjects
+from kdbench.runs.build import build_detector
+from kdbench.runs.spec import RunSpec
+from kdbench.runs.store import load_detections
 from kdbench.training.data import build_dataset
 from kdbench.training.evaluate import ignore_outside, kitti_results
-from kdbench.training.store import load_detections
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from subprocess import run
 import numpy as np
 import pytest
 
-from kdbench import kitti_labels
 from kdbench.evaluation.kitti_ap import evaluate, match
+from kdbench.geometry import kitti_labels
 
 
 @pytest.fixture(scope="module")

@@ -13,13 +13,13 @@ import os
 import pytest
 import torch
 
-from kdbench.build import build_detector
-from kdbench.inference import Options
 from kdbench.measure.device import resolve_device
+from kdbench.measure.inference import Options
 from kdbench.measure.inputs import generated
 from kdbench.measure.speed_up import ready, speed_up
-from kdbench.profiles import PROFILES
-from kdbench.spec import DetectorSpec
+from kdbench.runs.build import build_detector
+from kdbench.runs.profiles import PROFILES
+from kdbench.runs.spec import DetectorSpec
 from kdbench.training.conformance import CLASSES
 
 FRAMES = int(os.environ.get("KDBENCH_BENCH_FRAMES", 20))

@@ -15,8 +15,8 @@ import torch
 
 from kdbench.errors import DataError
 from kdbench.registry import methods
-from kdbench.spec import RunSpec, build_spec
-from kdbench.training import store
+from kdbench.runs import store
+from kdbench.runs.spec import RunSpec, build_spec
 from kdbench.training.data import build_dataset
 from kdbench.training.loop import Training
 from kdbench.training.progress import Reporter

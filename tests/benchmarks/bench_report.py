@@ -17,9 +17,9 @@ from kdbench.evaluation.bands import BANDS
 from kdbench.evaluation.calibration_error import BINS
 from kdbench.evaluation.resample import DRAWS, pack
 from kdbench.leaderboard.behaviour import AGREEMENT
-from kdbench.records import SCHEMA, write_record
 from kdbench.registry import methods
-from kdbench.spec import RunSpec, build_spec, with_method
+from kdbench.runs.records import SCHEMA, write_record
+from kdbench.runs.spec import RunSpec, build_spec, with_method
 
 CLASSES = ("car", "pedestrian", "cyclist")
 METRICS = ("bbox", "aos", "bev", "3d")

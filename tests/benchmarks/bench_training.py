@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from kdbench.build import build_detector
 from kdbench.dataset import Batch
 from kdbench.measure.inputs import generated
-from kdbench.spec import build_spec
+from kdbench.runs.build import build_detector
+from kdbench.runs.spec import build_spec
 from kdbench.training.conformance import CLASSES, tiny_scene
 
 FRAMES = 4

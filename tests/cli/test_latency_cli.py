@@ -6,11 +6,11 @@ from dataclasses import asdict
 import pytest
 import torch
 
-from kdbench.build import build_detector
 from kdbench.cli import main
 from kdbench.dataset import Dataset
 from kdbench.measure import inputs
-from kdbench.spec import build_spec
+from kdbench.runs.build import build_detector
+from kdbench.runs.spec import build_spec
 
 FEW = ["--frames", "2", "--repeats", "2", "--warmup", "0", "--device", "cpu"]
 
@@ -47,7 +47,7 @@ def record(tmp_path, monkeypatch):
     network = build_detector(spec.detector, Dataset.classes)
     torch.nn.init.constant_(network.head.outputs.bias, 2.0)  # finds something
     monkeypatch.setattr("kdbench.training.data.build_dataset", lambda spec, root: Two())
-    monkeypatch.setattr("kdbench.training.store.load_trained", lambda spec: network)
+    monkeypatch.setattr("kdbench.runs.store.load_trained", lambda spec: network)
     monkeypatch.setattr(inputs, "collate", lambda frames: clouds[frames[0]])
     path = tmp_path / "record.json"
     path.write_text(json.dumps({"spec": asdict(spec)}))

@@ -9,10 +9,10 @@ import torch
 from PIL import Image
 
 from kdbench.detector import Detections
-from kdbench.records import SCHEMA, write_record
-from kdbench.spec import RunSpec, build_spec
+from kdbench.runs.records import SCHEMA, write_record
+from kdbench.runs.spec import RunSpec, build_spec
+from kdbench.runs.store import run_folder, save_detections
 from kdbench.training.data import build_dataset
-from kdbench.training.store import run_folder, save_detections
 
 CLASSES = ("car", "pedestrian", "cyclist")
 

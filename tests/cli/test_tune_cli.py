@@ -5,7 +5,7 @@ import json
 import pytest
 
 from kdbench.cli import main
-from kdbench.spec import build_spec
+from kdbench.runs.spec import build_spec
 
 
 @pytest.fixture
@@ -14,7 +14,7 @@ def kdbench(capsys, tmp_path, monkeypatch, kitti_tree):
     monkeypatch.setenv("KDBENCH_HOME", str(tmp_path / "home"))
     monkeypatch.setattr("kdbench.training.tuning.PROBE_STEPS", 2)
     monkeypatch.setattr("kdbench.training.tuning.PROBE_EVERY", 1)
-    monkeypatch.setattr("kdbench.tuned.FOLDER", tmp_path / "defaults")
+    monkeypatch.setattr("kdbench.runs.tuned.FOLDER", tmp_path / "defaults")
     monkeypatch.chdir(tmp_path)
     data = ["--profile", "tiny", "--dataset", "kitti", "--data-root", kitti_tree]
 

@@ -15,7 +15,7 @@ from kdbench.datasets.recording import difficulty, read_cloud
 from kdbench.errors import DataError, UsageError
 from kdbench.geometry.boxes import points_in_boxes
 from kdbench.geometry.calibration import read_calibration
-from kdbench.kitti_labels import KittiObjects
+from kdbench.geometry.kitti_labels import KittiObjects
 
 VELODYNE, LABEL, CALIB = "training/velodyne", "training/label_2", "training/calib"
 

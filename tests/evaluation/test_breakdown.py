@@ -12,7 +12,7 @@ from kdbench.evaluation.breakdown import breakdown
 from kdbench.evaluation.kitti_ap import evaluate
 from kdbench.geometry.boxes import boxes_lidar_to_camera
 from kdbench.geometry.calibration import Calibration
-from kdbench.kitti_labels import empty, from_table
+from kdbench.geometry.kitti_labels import empty, from_table
 
 NAMES = ("Car", "Pedestrian", "Cyclist")
 LENGTH = 4.0

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kdbench.evaluation.calibration_error import BINS, calibration, error, pooled
-from kdbench.kitti_labels import empty, from_table
+from kdbench.geometry.kitti_labels import empty, from_table
 
 
 def car(place, score=1.0, occluded=0, name="Car"):

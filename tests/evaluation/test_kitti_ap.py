@@ -7,9 +7,9 @@ import sys
 import numpy as np
 import pytest
 
-from kdbench import kitti_labels
 from kdbench.errors import DataError, UsageError
 from kdbench.evaluation.kitti_ap import METRICS, evaluate, match
+from kdbench.geometry import kitti_labels
 from kdbench.geometry.rotated_iou import bev_iou
 
 PERFECT = [100.0, 100.0, 100.0]

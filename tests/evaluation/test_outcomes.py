@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from kdbench.evaluation.difficulty import DIFFICULTIES
 from kdbench.evaluation.kitti_ap import match
 from kdbench.evaluation.outcomes import LEFT_OUT, RIGHT, WRONG, outcome
-from kdbench.kitti_labels import KittiObjects, empty, from_table
+from kdbench.geometry.kitti_labels import KittiObjects, empty, from_table
 
 CLASSES = ("Car", "Pedestrian", "Cyclist")
 NAMES = np.array(["Car", "Car", "Van", "Pedestrian", "Person_sitting", "Cyclist", "DontCare"])

@@ -14,7 +14,7 @@ from kdbench.evaluation.resample import (
     resampled_ap,
     unpack,
 )
-from kdbench.kitti_labels import KittiObjects
+from kdbench.geometry.kitti_labels import KittiObjects
 
 CLASSES = ("Car", "Pedestrian")
 

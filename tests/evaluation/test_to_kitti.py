@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from kdbench import kitti_labels
 from kdbench.evaluation.kitti_ap import evaluate
 from kdbench.evaluation.to_kitti import to_kitti
+from kdbench.geometry import kitti_labels
 from kdbench.geometry.boxes import boxes_camera_to_lidar
 from kdbench.geometry.calibration import Calibration, read_calibration
 from kdbench.geometry.projection import clip_to_image, image_boxes

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from kdbench.build import build_detector
 from kdbench.datasets.kitti_tree import KittiTree
-from kdbench.inference import Options, fused
+from kdbench.measure.inference import Options, fused
 from kdbench.measure.inputs import generated
 from kdbench.methods.pointdistiller import PointDistiller
-from kdbench.spec import DetectorSpec
+from kdbench.runs.build import build_detector
+from kdbench.runs.spec import DetectorSpec
 from kdbench.taps import Kind, Rows, TapSpec
 from kdbench.training.conformance import CLASSES, tiny_scene
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from kdbench import kitti_labels
+from kdbench.geometry import kitti_labels
 from kdbench.geometry.boxes import (
     box_of_points,
     boxes_camera_to_lidar,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from kdbench.evaluation.resample import pack
-from kdbench.spec import MethodSpec, RunSpec, build_spec
+from kdbench.runs.spec import MethodSpec, RunSpec, build_spec
 
 CLASSES = ("car", "pedestrian", "cyclist")
 

@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kdbench import kitti_labels
 from kdbench.evaluation.kitti_ap import match
 from kdbench.evaluation.resample import pack, resampled_ap
+from kdbench.geometry import kitti_labels
 from kdbench.leaderboard.changes import NOISE_UNKNOWN, ONE_SEED, Limits, over_seeds
 from kdbench.leaderboard.compare import NO_SAMPLES, compare_pairs
 from kdbench.leaderboard.comparison_text import markdown, rich_tables, summary
 from kdbench.leaderboard.pairing import CannotCompare, Pair, read_run
-from kdbench.records import SCHEMA
-from kdbench.spec import build_spec
+from kdbench.runs.records import SCHEMA
+from kdbench.runs.spec import build_spec
 
 LIMITS = Limits()
 SPEC = build_spec(method="kd", ratio=4)

@@ -22,8 +22,8 @@ from kdbench.leaderboard.pairing import (
     read_side,
     why_apart,
 )
-from kdbench.records import SCHEMA, write_record
-from kdbench.spec import RunSpec, build_spec
+from kdbench.runs.records import SCHEMA, write_record
+from kdbench.runs.spec import RunSpec, build_spec
 
 SPEC = build_spec(method="kd", ratio=4)
 

@@ -8,7 +8,7 @@ import pytest
 from kdbench.cli.run import run, spec_from
 from kdbench.leaderboard.commands import command
 from kdbench.leaderboard.provenance import repeat
-from kdbench.spec import MethodSpec, RunSpec, build_spec, parse_overrides
+from kdbench.runs.spec import MethodSpec, RunSpec, build_spec, parse_overrides
 
 
 def understood(line: str) -> RunSpec:

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from kdbench.cli.report import report
 from kdbench.errors import KdbenchError
-from kdbench.records import check_hash, each_record, read_records, write_record
+from kdbench.runs.records import check_hash, each_record, read_records, write_record
 
 
 def test_a_record_is_dated_when_it_is_first_written(records, tmp_path):

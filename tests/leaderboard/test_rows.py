@@ -7,7 +7,7 @@ from kdbench.evaluation.resample import pack
 from kdbench.leaderboard.columns import ACCURACY
 from kdbench.leaderboard.rows import leaderboard
 from kdbench.leaderboard.tables import markdown, rich_tables, write_tables
-from kdbench.spec import RunSpec, build_spec
+from kdbench.runs.spec import RunSpec, build_spec
 
 
 def with_frames(made: dict, noise: float = 1.0) -> dict:

@@ -7,14 +7,14 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from kdbench.build import build_detector
 from kdbench.dataset import Dataset
 from kdbench.detector import Detector
 from kdbench.errors import UsageError
 from kdbench.measure.compression import compression, file_bytes, network_size, parameters
 from kdbench.measure.inputs import generated
 from kdbench.ops.macs import MacCounter, count_macs, declared_macs
-from kdbench.spec import DetectorSpec
+from kdbench.runs.build import build_detector
+from kdbench.runs.spec import DetectorSpec
 
 SMALL = {"point_range": [0.0, -10.24, -3.0, 20.48, 10.24, 1.0], "pillar_size": 0.64}
 

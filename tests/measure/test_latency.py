@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from kdbench.build import build_detector
 from kdbench.dataset import Batch, Dataset
 from kdbench.errors import UsageError
 from kdbench.measure import latency
 from kdbench.measure.device import resolve_device
 from kdbench.measure.inputs import from_dataset, generated
 from kdbench.measure.latency import measure_latency, summary
-from kdbench.spec import DetectorSpec
+from kdbench.runs.build import build_detector
+from kdbench.runs.spec import DetectorSpec
 
 CPU = torch.device("cpu")
 SMALL = {"point_range": [0.0, -10.24, -3.0, 20.48, 10.24, 1.0], "pillar_size": 0.64}

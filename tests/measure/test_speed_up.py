@@ -5,14 +5,14 @@ from itertools import count
 import pytest
 import torch
 
-from kdbench.build import build_detector
 from kdbench.dataset import Dataset
-from kdbench.inference import Options, fused
 from kdbench.measure import latency
+from kdbench.measure.inference import Options, fused
 from kdbench.measure.inputs import generated
 from kdbench.measure.latency import measure_in_turns
 from kdbench.measure.speed_up import ready, speed_up
-from kdbench.spec import DetectorSpec
+from kdbench.runs.build import build_detector
+from kdbench.runs.spec import DetectorSpec
 
 CPU = torch.device("cpu")
 SMALL = {"point_range": [0.0, -10.24, -3.0, 20.48, 10.24, 1.0], "pillar_size": 0.64}

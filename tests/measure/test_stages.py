@@ -5,12 +5,12 @@ from itertools import count
 import pytest
 import torch
 
-from kdbench.build import build_detector
 from kdbench.dataset import Dataset
 from kdbench.measure import stages
 from kdbench.measure.inputs import generated
 from kdbench.measure.roofline import Peak, attained
-from kdbench.spec import DetectorSpec
+from kdbench.runs.build import build_detector
+from kdbench.runs.spec import DetectorSpec
 
 CPU = torch.device("cpu")
 SMALL = {"point_range": [0.0, -10.24, -3.0, 20.48, 10.24, 1.0], "pillar_size": 0.64}

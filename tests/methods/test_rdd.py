@@ -8,9 +8,9 @@ import torch
 from shapely import affinity
 from shapely.geometry import box as rectangle
 
-from kdbench.build import build_detector
 from kdbench.methods.rdd import RDD
-from kdbench.spec import build_spec
+from kdbench.runs.build import build_detector
+from kdbench.runs.spec import build_spec
 from kdbench.taps import Kind, TapSpec
 from kdbench.training.conformance import CLASSES
 

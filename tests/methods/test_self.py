@@ -2,9 +2,9 @@
 
 import torch
 
-from kdbench.build import build_detector
 from kdbench.methods.self import SelfTeaching
-from kdbench.spec import build_spec
+from kdbench.runs.build import build_detector
+from kdbench.runs.spec import build_spec
 from kdbench.training.conformance import CLASSES
 from kdbench.training.run import make_teacher, teacher_run
 

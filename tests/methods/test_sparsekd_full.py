@@ -2,13 +2,13 @@
 
 import torch
 
-from kdbench.build import build_detector
 from kdbench.methods.label_kd import LabelKD
 from kdbench.methods.sparsekd import SparseKD
 from kdbench.methods.sparsekd_full import SparseKDFull
 from kdbench.methods.tgi import TeacherGuidedInitialisation
-from kdbench.options import defaults_of
-from kdbench.spec import build_spec
+from kdbench.registry.options import defaults_of
+from kdbench.runs.build import build_detector
+from kdbench.runs.spec import build_spec
 from kdbench.training.conformance import CLASSES, tiny_scene
 
 

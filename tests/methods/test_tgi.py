@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from kdbench.build import build_detector
 from kdbench.methods.tgi import TeacherGuidedInitialisation
-from kdbench.spec import build_spec
+from kdbench.runs.build import build_detector
+from kdbench.runs.spec import build_spec
 from kdbench.training.conformance import CLASSES, tiny_scene
 
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from kdbench.spec import RunSpec
+from kdbench.runs.spec import RunSpec
 from kdbench.sweep import local
 from kdbench.sweep.local import LocalEngine
 from kdbench.sweep.plan import Cell

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from kdbench.records import read_records
+from kdbench.runs.records import read_records
 
 SWEEP = [
     sys.executable, "-m", "kdbench", "sweep", "--methods", "kd,fitnet", "--seeds", "2",

@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from kdbench.build import build_detector
 from kdbench.errors import UsageError
-from kdbench.records import write_record
 from kdbench.registry import methods
-from kdbench.spec import RunSpec
+from kdbench.runs.build import build_detector
+from kdbench.runs.records import write_record
+from kdbench.runs.spec import RunSpec
+from kdbench.runs.store import save_weights
 from kdbench.sweep.plan import CACHED, NOT_APPLICABLE, READY, expand, find_done, plan
-from kdbench.training.store import save_weights
 
 CLASSES = ("Car", "Pedestrian", "Cyclist")
 TINY = {"profile": "tiny"}

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from kdbench.spec import RunSpec
+from kdbench.runs.spec import RunSpec
 from kdbench.sweep.plan import CACHED, DONE, FAILED, NOT_APPLICABLE, READY, SKIPPED, Cell
 from kdbench.sweep.schedule import Schedule
 

@@ -13,9 +13,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from kdbench.spec import build_spec
+from kdbench.runs import store
+from kdbench.runs.spec import build_spec
 from kdbench.taps import Rows
-from kdbench.training import processes, store
+from kdbench.training import processes
 from kdbench.training.data import build_dataset
 from kdbench.training.loop import Training
 from kdbench.training.progress import Reporter

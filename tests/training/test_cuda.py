@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from kdbench.records import read_records
 from kdbench.registry import detectors, methods
-from kdbench.spec import build_spec
+from kdbench.runs.records import read_records
+from kdbench.runs.spec import build_spec
 from kdbench.training import conformance
 
 pytestmark = pytest.mark.cuda

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from kdbench.records import read_records
-from kdbench.spec import RunSpec
-from kdbench.training import store
+from kdbench.runs import store
+from kdbench.runs.records import read_records
+from kdbench.runs.spec import RunSpec
 
 pytestmark = pytest.mark.slow
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -9,12 +9,13 @@ import torch
 from kdbench.errors import TrainingDiverged
 from kdbench.method import Method
 from kdbench.registry import methods
-from kdbench.training import loop, store
+from kdbench.runs import store
+from kdbench.runs.store import checksum
+from kdbench.training import loop
 from kdbench.training.loop import Training
 from kdbench.training.meter import Meter
 from kdbench.training.progress import Reporter
 from kdbench.training.run import build_networks
-from kdbench.training.store import checksum
 
 CPU = torch.device("cpu")
 

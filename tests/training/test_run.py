@@ -11,10 +11,10 @@ import torch
 
 from kdbench.errors import DataError, KdbenchError, NotApplicable, UsageError
 from kdbench.method import Method
-from kdbench.records import read_records
 from kdbench.registry import methods
-from kdbench.spec import RunSpec
-from kdbench.training import store
+from kdbench.runs import store
+from kdbench.runs.records import read_records
+from kdbench.runs.spec import RunSpec
 from kdbench.training.run import Runner
 
 

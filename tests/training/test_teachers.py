@@ -1,7 +1,7 @@
 """Runs whose teacher is not the usual one."""
 
-from kdbench.spec import RunSpec
-from kdbench.training import store
+from kdbench.runs import store
+from kdbench.runs.spec import RunSpec
 
 
 def test_a_student_that_learns_from_itself_names_its_baseline(make_runner, make_spec):

@@ -4,8 +4,8 @@ import json
 import pytest
 
 from kdbench.errors import UsageError
-from kdbench.spec import RunSpec
-from kdbench.training import store
+from kdbench.runs import store
+from kdbench.runs.spec import RunSpec
 from kdbench.training.progress import Reporter
 from kdbench.training.run import Runner
 from kdbench.training.tensorboard import TensorBoard, events_folder

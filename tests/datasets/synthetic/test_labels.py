@@ -10,8 +10,8 @@ from kdbench.datasets.synthetic.labels import hidden_shares, label, truncation
 from kdbench.datasets.synthetic.raycast import crossings
 from kdbench.datasets.synthetic.shape import Placed, box, place
 from kdbench.geometry.boxes import boxes_camera_to_lidar, points_in_boxes
+from kdbench.geometry.kitti_labels import parse
 from kdbench.geometry.projection import image_boxes
-from kdbench.kitti_labels import parse
 
 
 def surface(one: np.ndarray, count: int = 40) -> np.ndarray:
@@ -82,7 +82,7 @@ def test_rows():
 
 
 def test_labelled_objects_hold_the_points_they_are_labelled_for():
-    from kdbench.kitti_labels import format_rows
+    from kdbench.geometry.kitti_labels import format_rows
 
     for index in range(3):
         scan = simulate(5, index)

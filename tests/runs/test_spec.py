@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdbench.errors import UsageError
-from kdbench.spec import RunSpec, build_spec, parse_overrides, read_config, with_method
+from kdbench.runs.spec import RunSpec, build_spec, parse_overrides, read_config, with_method
 
 
 def test_the_hash_is_of_the_content():
@@ -56,7 +56,7 @@ def test_extra_steps_are_the_runs_own():
 @pytest.fixture
 def tuned(tmp_path, monkeypatch):
     """Factors that were found: 0.5 for kd, 4 for its variant mse."""
-    monkeypatch.setattr("kdbench.tuned.FOLDER", tmp_path)
+    monkeypatch.setattr("kdbench.runs.tuned.FOLDER", tmp_path)
     (tmp_path / "pointpillars").mkdir()
     for name, scale in (("kd", 0.5), ("kd-mse", 4.0)):
         (tmp_path / f"pointpillars/{name}.json").write_text(json.dumps({"scale": scale}))

@@ -9,6 +9,8 @@ from kdbench.taps import missing
 class Wrapped(Method):
     """Hands everything on to `method`, built with `options` over its own defaults."""
 
+    wraps = True
+
     def __init__(self, student, teacher, *, method="fitnet", options={}):  # noqa: B006
         super().__init__(student, teacher)
         kind = methods.get(method)

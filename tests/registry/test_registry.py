@@ -4,14 +4,14 @@ from importlib.metadata import EntryPoint
 
 import pytest
 
-from kdbench import registry
 from kdbench.dataset import Dataset
 from kdbench.detector import Detector
 from kdbench.errors import UsageError
 from kdbench.method import Method
 from kdbench.methods.kd import LogitDistillation
-from kdbench.options import complete
 from kdbench.registry import Registry, load_plugin
+from kdbench.registry import plugins as registry
+from kdbench.registry.options import complete
 
 BUILTIN = [(r, name) for r in (registry.methods, registry.detectors, registry.datasets)
            for name in r.names()]  # fmt: skip

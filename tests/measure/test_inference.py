@@ -5,15 +5,15 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from kdbench.build import build_detector
 from kdbench.dataset import Batch, Dataset
 from kdbench.detectors.pointpillars import PointPillars
 from kdbench.errors import UsageError
-from kdbench.inference import Options, Replayed, fused, largest_difference
+from kdbench.measure.inference import Options, Replayed, fused, largest_difference
 from kdbench.measure.inputs import generated
 from kdbench.ops.sparse import SparseConv3d, SubMConv3d
-from kdbench.profiles import PROFILES
-from kdbench.spec import DetectorSpec
+from kdbench.runs.build import build_detector
+from kdbench.runs.profiles import PROFILES
+from kdbench.runs.spec import DetectorSpec
 
 FORMS = [
     ("pointpillars", {}),

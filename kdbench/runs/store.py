@@ -17,14 +17,14 @@ import safetensors
 import safetensors.torch
 import torch
 
-from kdbench.build import build_detector
 from kdbench.dataset import Dataset
 from kdbench.detector import Detections, Detector
 from kdbench.errors import DataError
-from kdbench.files import replacing, write_text
-from kdbench.home import home
 from kdbench.registry import datasets
-from kdbench.spec import RunSpec
+from kdbench.runs.build import build_detector
+from kdbench.runs.spec import RunSpec
+from kdbench.storage.files import replacing, write_text
+from kdbench.storage.home import home
 
 COLUMNS = ("boxes", "scores", "labels")  # of detections
 

@@ -4,7 +4,7 @@ import inspect
 from typing import Any
 
 from kdbench.errors import UsageError
-from kdbench.suggest import unknown
+from kdbench.registry.suggest import unknown
 
 
 def defaults_of(plugin: type) -> dict[str, Any]:

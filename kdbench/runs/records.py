@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from kdbench.errors import KdbenchError
-from kdbench.files import write_text
-from kdbench.spec import RunSpec
+from kdbench.runs.spec import RunSpec
+from kdbench.storage.files import write_text
 
 SCHEMA = 1
 PARTS = ("hash", "spec", "metrics", "cost", "latency", "training")

@@ -1,8 +1,8 @@
 """Which methods a detector can take: what they need against the taps it provides."""
 
-from kdbench.build import build_detector
 from kdbench.registry import detectors, methods
-from kdbench.spec import DetectorSpec
+from kdbench.runs.build import build_detector
+from kdbench.runs.spec import DetectorSpec
 from kdbench.taps import TapSpecs, missing
 
 

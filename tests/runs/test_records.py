@@ -3,8 +3,14 @@ import json
 import pytest
 
 from kdbench.errors import KdbenchError
-from kdbench.records import check_writable, find_record, read_record, read_records, write_record
-from kdbench.spec import RunSpec
+from kdbench.runs.records import (
+    check_writable,
+    find_record,
+    read_record,
+    read_records,
+    write_record,
+)
+from kdbench.runs.spec import RunSpec
 
 
 def record_of(spec: RunSpec) -> dict:

@@ -3,7 +3,7 @@
 import pytest
 
 from kdbench.errors import UsageError
-from kdbench.options import coerce, complete, defaults_of
+from kdbench.registry.options import coerce, complete, defaults_of
 
 
 class Plugin:

@@ -17,7 +17,7 @@ from kdbench.dataset import Dataset
 from kdbench.detector import Detector
 from kdbench.errors import UsageError
 from kdbench.method import Method
-from kdbench.suggest import unknown
+from kdbench.registry.suggest import unknown
 
 T = TypeVar("T")
 

@@ -10,12 +10,11 @@ from typing import Any
 import yaml
 
 from kdbench.errors import UsageError
-from kdbench.ops.wrapped import Wrapped
-from kdbench.options import coerce, complete
-from kdbench.profiles import PROFILES
 from kdbench.registry import datasets, detectors, methods
-from kdbench.suggest import unknown
-from kdbench.tuned import tuned_scale
+from kdbench.registry.options import coerce, complete
+from kdbench.registry.suggest import unknown
+from kdbench.runs.profiles import PROFILES
+from kdbench.runs.tuned import tuned_scale
 
 
 @dataclass(frozen=True)
@@ -199,7 +198,7 @@ def _method_spec(name: str, detector: str, given: dict, profile: dict[str, dict]
     options = _complete(methods, name, profile.get(name, {}) | given, {"scale": None})
     scale = options.pop("scale")
     loss, of_loss = name, options  # whose loss it is
-    if issubclass(methods.get(name), Wrapped):
+    if methods.get(name).wraps:
         loss = options["method"]
         options["options"] = _complete(methods, loss, profile.get(loss, {}) | options["options"])
         of_loss = options["options"]

@@ -5,11 +5,11 @@ import sys
 
 import pytest
 
-from kdbench.allocator import _glibc
+from kdbench.measure.allocator import _glibc
 
 SCRIPT = """
 import numpy as np
-from kdbench.allocator import keep_freed
+from kdbench.measure.allocator import keep_freed
 from kdbench.measure.memory import PeakMemory
 from kdbench.measure.memory import RESIDENT
 

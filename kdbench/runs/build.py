@@ -1,9 +1,9 @@
 """From a spec to the object it describes."""
 
 from kdbench.detector import Detector
-from kdbench.options import complete
 from kdbench.registry import detectors
-from kdbench.spec import DetectorSpec
+from kdbench.registry.options import complete
+from kdbench.runs.spec import DetectorSpec
 
 
 def build_detector(spec: DetectorSpec, classes: tuple[str, ...]) -> Detector:
