@@ -12,7 +12,6 @@ for the evaluator must know what it may ignore.
 """
 
 import functools
-import hashlib
 import threading
 from pathlib import Path
 
@@ -30,6 +29,7 @@ from kdbench.datasets.augmentation import (
     shuffle_points,
 )
 from kdbench.datasets.device_frames import KittiDeviceFrames
+from kdbench.datasets.fingerprint import tree_fingerprint
 from kdbench.datasets.frame_cache import FrameCache
 from kdbench.datasets.gt_database import GroundTruthDatabase
 from kdbench.datasets.kitti_verify import problems
@@ -138,29 +138,17 @@ class KittiTree(Dataset):
         return self._database
 
     def fingerprint(self) -> str:
-        """Twelve hex digits over split ids, sizes of clouds, and bytes of labels and calibrations.
+        """Twelve hex digits over split ids and the bytes of clouds, labels and calibrations.
 
-        The bytes of clouds are left out, which keeps it quick. Options other than the number of
-        frames do not enter.
+        Options other than the number of frames do not enter.
         """
         return self._fingerprint
 
     @functools.cached_property
     def _fingerprint(self) -> str:
-        digest = hashlib.sha256()
-        for split in self.split_limits:
-            digest.update(f"{split}\n".encode())
-            for frame_id in self.ids(split):
-                digest.update(f"{frame_id}\n".encode())
-                self._digest_files(frame_id, digest)
-        return digest.hexdigest()[:12]
-
-    def _digest_files(self, frame_id: str, digest) -> None:
-        training = self.root / "training"
+        splits = {split: self.ids(split) for split in self.split_limits}
         try:
-            digest.update(str((training / f"velodyne/{frame_id}.bin").stat().st_size).encode())
-            for file in (f"label_2/{frame_id}.txt", f"calib/{frame_id}.txt"):
-                digest.update(hashlib.sha256((training / file).read_bytes()).digest())
+            return tree_fingerprint(self.root, splits, self.cache_dir)
         except OSError as error:
             raise DataError(f"{error.filename}: {error.strerror}; {self._advice}") from None
 

@@ -1,3 +1,3 @@
 """kdbench: the benchmark of knowledge distillation for LiDAR 3D object detection."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -86,6 +86,8 @@ class Dataset(ABC):
     name: ClassVar[str]
     classes: ClassVar[tuple[str, ...]] = ("Car", "Pedestrian", "Cyclist")
     evaluation: ClassVar[str] = "kitti"  # which evaluator scores it
+    # Options that came after results were published -> the value at which nothing is new.
+    neutral: ClassVar[dict[str, Any]] = {}
 
     @abstractmethod
     def ids(self, split: str) -> list[str]:

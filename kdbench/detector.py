@@ -29,6 +29,8 @@ class Detector(nn.Module, ABC):
 
     name: ClassVar[str]
     paper: ClassVar[str] = ""
+    # Options that came after results were published -> the value at which nothing is new.
+    neutral: ClassVar[dict[str, Any]] = {}
     taps: TapSpecs  # set by __init__
 
     def __init__(self, classes: tuple[str, ...], ratio: float = 1.0):

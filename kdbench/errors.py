@@ -1,6 +1,10 @@
 """Errors that a user can act on: one clear line and an exit code of their own."""
 
 
+class Note(UserWarning):
+    """Something a user should know that stops nothing; the command prints it as one line."""
+
+
 class KdbenchError(Exception):
     """Something the user can mend; its message says what, where and what to do."""
 

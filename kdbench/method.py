@@ -6,7 +6,7 @@ parameters train with the student, are counted apart, and are never saved with t
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -31,16 +31,16 @@ class Method(nn.Module):
     paper: ClassVar[Paper | None] = None
     variants: ClassVar[tuple[str, ...]] = ()  # values of the option `variant`, default first
     deviations: ClassVar[tuple[str, ...]] = ()  # what differs from the paper, and why
+    # Options that came after results were published -> the value at which nothing is new.
+    neutral: ClassVar[dict[str, Any]] = {}
     # Which teacher it learns from: "trained"; "self": the same student, trained without
     # distillation; "random": the full-width network, untrained; "ema": a copy of the student,
     # which the method keeps up in `after_step`; or "none".
     teacher: ClassVar[str] = "trained"
-    # Its options `method` and `options` name another method, which it holds.
+    # Its options `method` and `options` name another method.
     wraps: ClassVar[bool] = False
     # False for a method that teaches through `prepare_student` or `relabel` alone.
     teaches_by_loss: ClassVar[bool] = True
-    # Trains on for what distilling with the method of its option `method` would have cost.
-    pays_back: ClassVar[bool] = False
     zero_when_equal: ClassVar[bool] = False  # loss is 0 when student, teacher and adapters agree
 
     def __init__(self, student: TapSpecs, teacher: TapSpecs):

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from kdbench.datasets.kitti_tree import KittiTree
-from kdbench.datasets.synthetic.generate import VERSION
+from kdbench.datasets.synthetic.generate import VERSION, stamp_of
 from kdbench.datasets.synthetic.progress import generate_visibly
 from kdbench.storage.home import home
 
@@ -46,3 +46,15 @@ class Synthetic(KittiTree):
             point_range=point_range,
             augmentation=augmentation,
         )
+
+    def fingerprint(self) -> str:
+        """The generator's version, the seed and the numbers of frames.
+
+        Not the bytes: the last bit of a coordinate differs between processors. A folder that the
+        generator has not stamped is told by its contents, as any tree.
+        """
+        made = stamp_of(self.root)
+        if made is None:
+            return super().fingerprint()
+        counts = "+".join(str(len(self.ids(split))) for split in self.split_limits)
+        return f"v{made['generator']}-seed{made['seed']}-{counts}"

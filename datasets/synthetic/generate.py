@@ -31,6 +31,7 @@ FIRST = {"train": 0, "val": 500_000}  # number of a split's first frame
 MOST_FRAMES = 500_000  # in a split
 WORTH_A_POOL = 40  # frames; fewer are made sooner than worker processes start
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
+STAMP = "synthetic.json"
 CHUNK = 4  # frames handed to a worker at a time
 
 Progress = Callable[[int, int], None]  # frames done, frames to make
@@ -129,7 +130,7 @@ def _listed(root: Path, wanted: dict[str, int], seed: int) -> bool:
     """Whether the tree is known to hold all that is wanted, from its lists and stamp alone."""
     try:
         lists = {s: (root / "ImageSets" / f"{s}.txt").read_text().split() for s in wanted}
-        stamp = json.loads((root / "synthetic.json").read_text())
+        stamp = json.loads((root / STAMP).read_text())
     except (OSError, ValueError):
         return False
     enough = all(len(lists[split]) >= count for split, count in wanted.items())
@@ -151,9 +152,19 @@ def _identity(seed: int) -> dict:
     return {"generator": VERSION, "seed": seed}
 
 
+def stamp_of(root: Path) -> dict[str, int] | None:
+    """Version (`generator`) and `seed` of what made a tree; None for a tree of another origin."""
+    try:
+        stamp = json.loads((root / STAMP).read_text())
+    except (OSError, ValueError):
+        return None
+    sound = isinstance(stamp, dict) and stamp.keys() == _identity(0).keys()
+    return stamp if sound else None
+
+
 def _stamp(root: Path, seed: int) -> None:
     """Marks the tree as this seed's, or complains that it is another's."""
-    path = root / "synthetic.json"
+    path = root / STAMP
     if path.exists():
         try:
             found = json.loads(path.read_text())

@@ -3,12 +3,13 @@
 import importlib
 import sys
 import traceback
+import warnings
 
 import click
 from rich.console import Console
 
 from kdbench import __version__
-from kdbench.errors import KdbenchError, UsageError
+from kdbench.errors import KdbenchError, Note, UsageError
 from kdbench.measure.allocator import keep_freed
 
 # Sub-command -> where its click command stands. Loaded only when asked for, so that
@@ -67,6 +68,7 @@ def group(debug: bool) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """The console script: runs a command; an error is one line and an exit code."""
     keep_freed()
+    _print_notes()
     arguments = sys.argv[1:] if arguments is None else arguments
     # `--debug` is taken anywhere on the line.
     debug = "--debug" in arguments
@@ -90,6 +92,22 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         _complain(f"unexpected {type(error).__name__}: {error} (run with --debug to see where)")
         sys.exit(70)
+
+
+def _print_notes() -> None:
+    """Has each `Note` printed as one line; other warnings are shown as always."""
+    warnings.simplefilter("always", Note)
+    others = warnings.showwarning
+
+    def show(message, category, *rest, **named) -> None:
+        if issubclass(category, Note):
+            Console(stderr=True, highlight=False, soft_wrap=True).print(
+                f"note: {message}", markup=False
+            )
+        else:
+            others(message, category, *rest, **named)
+
+    warnings.showwarning = show
 
 
 def _complain(message: str) -> None:

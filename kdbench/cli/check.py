@@ -13,7 +13,8 @@ from kdbench.cli.output import json_option, write_json
 from kdbench.errors import KdbenchError, NotApplicable, UsageError
 from kdbench.registry import detectors, methods
 from kdbench.runs.build import build_detector
-from kdbench.runs.spec import RunSpec, build_spec, parse_overrides
+from kdbench.runs.settings import build_spec, parse_overrides
+from kdbench.runs.spec import RunSpec
 from kdbench.taps import missing
 from kdbench.training.conformance import Failed, check_method
 

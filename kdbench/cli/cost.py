@@ -16,7 +16,7 @@ from kdbench.cli.output import json_option, write_json
 from kdbench.dataset import Dataset
 from kdbench.measure.compression import compression
 from kdbench.runs.build import build_detector
-from kdbench.runs.spec import parse_overrides
+from kdbench.runs.settings import parse_overrides
 
 
 @click.command()

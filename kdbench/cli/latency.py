@@ -1,6 +1,5 @@
 """`kdbench latency`: how fast a detector is, one frame at a time."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from kdbench.cli.measured import (
 from kdbench.cli.output import console, json_option, write_json
 from kdbench.dataset import Dataset
 from kdbench.detector import Detector
-from kdbench.errors import UsageError
+from kdbench.errors import KdbenchError, UsageError
 from kdbench.measure.compression import network_size
 from kdbench.measure.contention import DISTURBED
 from kdbench.measure.device import resolve_device
@@ -33,7 +32,9 @@ from kdbench.measure.roofline import attained, measured_peak
 from kdbench.measure.speed_up import ready, speed_up
 from kdbench.measure.stages import stage_times
 from kdbench.runs.build import build_detector
-from kdbench.runs.spec import RunSpec, parse_overrides
+from kdbench.runs.records import Record, read_record
+from kdbench.runs.settings import parse_overrides
+from kdbench.runs.spec import RunSpec
 
 RANDOM_NOTE = (
     "note: random weights find an unrealistic number of boxes, so post-processing does not take "
@@ -157,22 +158,21 @@ def _random(name, ratio, profile, overrides, dataset, data_root, frames) -> Subj
 
 def _trained(record: str, data_root: str | None, frames: int) -> Subject:
     """The network of a run with its weights, and val frames of its data set."""
-    from kdbench.runs.store import load_trained
+    from kdbench.runs.store import load_recorded
 
-    spec = _spec_of(record)
+    found = _record_of(record)
+    spec = RunSpec.from_dict(found["spec"])
     data = open_dataset(spec, data_root)
-    network = load_trained(spec)
+    network = load_recorded(found)
     inputs = input_frames(data, network.point_range, frames)
     return Subject(spec.label, "trained", network, inputs, data)
 
 
-def _spec_of(record: str) -> RunSpec:
+def _record_of(path: str) -> Record:
     try:
-        return RunSpec.from_dict(json.loads(Path(record).read_text())["spec"])
-    except OSError as error:
-        raise UsageError(f"--run {record}: cannot be read ({error.strerror})") from None
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise UsageError(f"--run {record}: not the record of a run") from None
+        return read_record(Path(path))
+    except KdbenchError as error:
+        raise UsageError(f"--run {error}") from None
 
 
 @contextmanager

@@ -14,7 +14,8 @@ from kdbench.registry import detectors
 from kdbench.registry.options import complete
 from kdbench.registry.suggest import unknown
 from kdbench.runs.profiles import PROFILES
-from kdbench.runs.spec import DetectorSpec, RunSpec, build_spec
+from kdbench.runs.settings import build_spec
+from kdbench.runs.spec import DetectorSpec, RunSpec
 
 
 def detector_options(command):

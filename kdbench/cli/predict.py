@@ -14,7 +14,7 @@ from kdbench.measure.device import resolve_device
 from kdbench.registry import datasets
 from kdbench.runs.records import read_record
 from kdbench.runs.spec import DatasetSpec, RunSpec
-from kdbench.runs.store import load_trained
+from kdbench.runs.store import load_recorded
 from kdbench.storage.files import write_text
 from kdbench.training.data import build_dataset
 from kdbench.training.evaluate import detect, kitti_results, score
@@ -35,8 +35,9 @@ def predict(record, dataset, data_root, split, out, device, json_file) -> None:
 
     RECORD.json is a run's record, as `kdbench run` writes it below the results folder.
     """
-    spec = RunSpec.from_dict(read_record(Path(record))["spec"])
-    detector = load_trained(spec)
+    found_record = read_record(Path(record))
+    spec = RunSpec.from_dict(found_record["spec"])
+    detector = load_recorded(found_record)
     frames = build_dataset(_on(spec, dataset), data_root)
     target = resolve_device(device)
     found = detect(detector.to(target), frames, target, Reporter(), split)

@@ -18,6 +18,8 @@ from kdbench.leaderboard.tables import rich_tables, sections, write_tables
 from kdbench.registry import methods
 from kdbench.runs.applicability import detectors_for, taps_by_detector
 from kdbench.runs.records import Record, check_hash, each_record
+from kdbench.runs.schema1 import WHAT_CHANGED
+from kdbench.runs.settings import budget_of, parse_budget
 from kdbench.runs.spec import RunSpec
 from kdbench.runs.store import run_folder
 from kdbench.viewing.embedded import small_pictures
@@ -27,25 +29,26 @@ MOST_PICTURED = 3  # tables of a page that get pictures
 
 @click.command()
 @click.option("--results", default="results", show_default=True, help="Folder of records.")
+@click.option("--budget", help="Only runs of this many times the profile's steps, such as 1/2.")
 @click.option("--out", help="Folder for what is written [the results folder].")
 @click.option("--data-root", help="Folder of the data set, for pictures in the page.")
 @click.option("--pictures/--no-pictures", default=True, show_default=True,
               help="Frames from above, where detections and data are at hand.")  # fmt: skip
 @plugin_option
 @json_option
-def report(results, out, data_root, pictures, json_file) -> None:
+def report(results, budget, out, data_root, pictures, json_file) -> None:
     """Print the leaderboard and write it as a web page, Markdown, CSV and LaTeX."""
     # Records are trees: there are no cycles to find, and among millions of objects looking for
     # them takes a seventh of the time.
     gc.disable()
     try:
-        _report(results, out, data_root, pictures, json_file)
+        _report(results, budget, out, data_root, pictures, json_file)
     finally:
         gc.enable()
 
 
-def _report(results, out, data_root, pictures, json_file) -> None:
-    records = _read(results)
+def _report(results, budget, out, data_root, pictures, json_file) -> None:
+    records = _read(results, None if budget is None else parse_budget(budget))
     rows = leaderboard(records)
     # What is left of a record from here on: resampled AP, most of its size, is not needed again.
     kept = ("spec", "environment", "date")
@@ -71,24 +74,36 @@ def _report(results, out, data_root, pictures, json_file) -> None:
     write_json(rows, json_file)
 
 
-def _read(results: str) -> list[Record]:
-    """The records of a folder; names those that are left out."""
+def _read(results: str, budget: float | None) -> list[Record]:
+    """The records of a folder, or those of a budget; names those that cannot be read."""
     problems: list[str] = []
     records = []
     for record in each_record(Path(results), problems):
         try:
             check_hash(record)
+            if not _is_of(budget, record):
+                continue
         except KdbenchError as error:
             problems.append(str(error))
         else:
             records.append(_needed(record))
+    if any("was" in record for record in records):
+        console.print(f"{results}: records {WHAT_CHANGED}", soft_wrap=True, markup=False)
     for problem in problems:
         console.print(f"left out: {problem}", soft_wrap=True, markup=False)
     if problems:
         console.print(f"{len(problems)} files of {results} were left out", markup=False)
     if not records:
-        raise KdbenchError(f"{results}: no records in it; `kdbench run` makes them")
+        what = "records" if budget is None else f"records of budget {budget:g}"
+        raise KdbenchError(f"{results}: no {what} in it; `kdbench run` makes them")
     return records
+
+
+def _is_of(budget: float | None, record: Record) -> bool:
+    """Whether a run is one of a budget, or a teacher."""
+    spec = RunSpec.from_dict(record["spec"])
+    own = budget_of(spec)
+    return budget is None or spec.is_teacher or (own is not None and abs(own / budget - 1) < 0.01)
 
 
 def _needed(record: Record) -> Record:

@@ -1,20 +1,23 @@
 """`kdbench run`: train, evaluate and measure one student, and what it is compared with."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import click
 from rich.console import Console
 
 from kdbench.cli.options import plugin_option, set_option
-from kdbench.cli.output import json_option, write_json
+from kdbench.cli.output import console, json_option, write_json
 from kdbench.errors import UsageError
 from kdbench.leaderboard.rows import leaderboard
 from kdbench.leaderboard.tables import rich_tables
 from kdbench.measure.device import resolve_device
 from kdbench.registry.suggest import unknown
+from kdbench.runs import schema1
 from kdbench.runs.records import Record, find_record
-from kdbench.runs.spec import RunSpec, build_spec, parse_overrides, read_config
+from kdbench.runs.settings import build_spec, parse_overrides, read_config
+from kdbench.runs.spec import RunSpec
 from kdbench.runs.store import run_folder
 from kdbench.training import processes
 from kdbench.training.follow import follow
@@ -31,6 +34,7 @@ DEFAULTS = {
     "profile": "quick",
     "seed": 0,
     "device": "cpu",
+    "budget": 1,
 }
 
 
@@ -42,6 +46,7 @@ DEFAULTS = {
 @click.option("--data-root", help="Folder of the data set, in KITTI's layout.")
 @click.option("--profile", help="tiny, quick, standard or paper [quick].")
 @click.option("--seed", type=int, help="Of weights, order and augmentation [0].")
+@click.option("--budget", help="Times the profile's steps, such as 4 or 1/2 [1].")
 @click.option("--device", help="cpu, cuda or auto [cpu].")
 @click.option("--config", type=click.Path(), help="YAML file with any of these settings.")
 @set_option
@@ -73,10 +78,10 @@ def run(
         if not processes.leads():
             follow(data_root)
             return
-        spec = read_settings(config, assignments, spec_file, named)
-        processes.check(spec)
+        spec, device = read_settings(config, assignments, spec_file, named)
+        processes.check(spec, device)
         reporter = Reporter(quiet, TensorBoard() if tensorboard else None)
-        record = Runner(Path(results), data_root, force, reporter).run(spec)
+        record = Runner(Path(results), data_root, force, reporter, device).run(spec)
         processes.dismiss()
     records = _with_related(Path(results), record)
     if reporter.board:
@@ -88,25 +93,38 @@ def run(
             Console().print(table)
 
 
-def read_settings(config, assignments, spec_file, named: dict) -> RunSpec:
-    """The run that a configuration file, options and `--set` ask for, or the one of `--spec`."""
+def read_settings(config, assignments, spec_file, named: dict) -> tuple[RunSpec, str]:
+    """The run that a configuration file, options and `--set` ask for, or the one of `--spec`.
+
+    With it comes the device. A spec says which, but a teacher's: of that, `--device` does.
+    """
     settings = read_config(config) if config else {}
     settings |= {key: value for key, value in named.items() if value is not None}
     settings |= parse_overrides(assignments)
-    if spec_file and settings:
+    if not spec_file:
+        spec = spec_from(settings)
+        return spec, spec.device
+    spec = read_spec(Path(spec_file))
+    open_device = settings.pop("device", "cpu") if spec.is_teacher else spec.device
+    if settings:
         raise UsageError(f"--spec says all; leave out {', '.join(sorted(settings))}")
-    return read_spec(Path(spec_file)) if spec_file else spec_from(settings)
+    return spec, resolve_device(open_device).type
 
 
 def read_spec(path: Path) -> RunSpec:
     """The spec in a JSON file: on its own, or in a record."""
     try:
         values = json.loads(path.read_text())
-        return RunSpec.from_dict(values.get("spec", values))
+        values = values.get("spec", values)
+        spec = RunSpec.from_dict(values)
     except OSError as error:
         raise UsageError(f"--spec {path}: cannot be read ({error.strerror})") from None
     except (ValueError, TypeError, AttributeError) as error:
         raise UsageError(f"--spec {path}: neither a spec nor a record ({error})") from None
+    if schema1.is_old(values):
+        console.print(f"{path}: {schema1.WHAT_CHANGED}", soft_wrap=True, markup=False)
+        spec = replace(spec)  # a run of today, with a hash of today
+    return spec
 
 
 def spec_from(settings: dict) -> RunSpec:
@@ -124,6 +142,6 @@ def spec_from(settings: dict) -> RunSpec:
 def _with_related(results: Path, record: Record) -> list[Record]:
     """The records of a run's teacher and baseline, and its own."""
     spec = RunSpec.from_dict(record["spec"])
-    related = {s.hash: s for s in (spec.teacher(), spec.baseline(), spec)}
+    related = {s.hash: s for s in (spec.teacher_run(), spec.baseline(), spec) if s}
     records = [find_record(results, s) for s in related.values()]
     return [found for found in records if found]

@@ -14,10 +14,11 @@ from kdbench.errors import KdbenchError, UsageError
 from kdbench.measure.device import resolve_device
 from kdbench.registry import methods as method_registry
 from kdbench.registry.suggest import unknown
-from kdbench.runs.records import check_writable
-from kdbench.runs.spec import RunSpec, parse_overrides
+from kdbench.runs.records import check_writable, find_record
+from kdbench.runs.settings import parse_overrides
+from kdbench.runs.spec import RunSpec
 from kdbench.sweep.local import LocalEngine, log_path
-from kdbench.sweep.plan import FAILED, SKIPPED, Cell, expand, find_done, plan
+from kdbench.sweep.plan import FAILED, SKIPPED, Cell, expand, plan, taught
 from kdbench.sweep.ray_engine import RayEngine
 from kdbench.sweep.schedule import Engine, Schedule
 from kdbench.sweep.view import plan_table, summary, watching
@@ -28,6 +29,7 @@ DEFAULTS = {
     "detectors": "pointpillars",
     "ratios": "4",
     "seeds": "3",
+    "budgets": "1",
     "profile": "quick",
     "dataset": "synthetic",
     "device": "cpu",
@@ -41,6 +43,7 @@ DEFAULTS = {
 @click.option("--detectors", help="Names with commas between [pointpillars].")
 @click.option("--ratios", help="Numbers with commas between [4].")
 @click.option("--seeds", help="How many, from 0 on; or a list such as 0,3 [3].")
+@click.option("--budgets", help="Times the profile's steps, with commas between [1].")
 @click.option("--profile", help="tiny, quick, standard or paper [quick].")
 @click.option("--dataset", help="Data set [synthetic].")
 @click.option("--data-root", help="Folder of the data set, in KITTI's layout.")
@@ -65,8 +68,8 @@ def sweep(
     """Run methods x detectors x ratios x seeds; what is done already is not done again.
 
     FILE.yaml says the same: methods (names, or name and options), detectors, ratios, seeds,
-    profile, dataset, device, set. A sweep that was stopped, even by `kill -9`, goes on where it
-    was when it is started again.
+    budgets, profile, dataset, device, set. A sweep that was stopped, even by `kill -9`, goes on
+    where it was when it is started again.
     """
     settings = DEFAULTS | (read_sweep(Path(config)) if config else {})
     settings |= {key: value for key, value in named.items() if value is not None}
@@ -81,6 +84,7 @@ def sweep(
             where = RayEngine(*common, address, cpus, gpus)
         else:
             where = LocalEngine(*common, gpus_here(settings))
+        where.device = resolve_device(settings["device"]).type
         run_cells(cells, where, folder)
         console.print(summary(cells, log_path), soft_wrap=True)
     write_json([_row(cell) for cell in cells], json_file)
@@ -91,7 +95,9 @@ def sweep(
 
 def run_cells(cells: list[Cell], engine: Engine, results: Path) -> None:
     """Runs cells to the end, showing how they are."""
-    schedule = Schedule(cells, engine, lambda cell: find_done(results, cell.spec))
+    schedule = Schedule(
+        cells, engine, lambda cell: find_record(results, cell.spec), lambda s: taught(s, results)
+    )
     with watching(cells, console) as schedule.changed:
         schedule.run()
 
@@ -106,6 +112,7 @@ def runs_asked(settings: dict[str, Any]) -> list[RunSpec]:
         _items("detectors", settings["detectors"]),
         [_number("ratios", x, float) for x in _items("ratios", settings["ratios"])],
         _seeds(settings["seeds"]),
+        _items("budgets", settings["budgets"]),
         settings["set"],
         profile=settings["profile"],
         dataset=settings["dataset"],

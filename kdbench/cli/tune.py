@@ -16,7 +16,8 @@ from kdbench.cli.run import spec_from
 from kdbench.errors import NotApplicable, UsageError
 from kdbench.registry import methods
 from kdbench.runs import tuned
-from kdbench.runs.spec import RunSpec, parse_overrides
+from kdbench.runs.settings import parse_overrides
+from kdbench.runs.spec import RunSpec
 from kdbench.storage.files import write_text
 from kdbench.training.progress import Reporter
 from kdbench.training.run import Runner, check_applicable

@@ -12,7 +12,8 @@ Cell = tuple[list[Record], list[Record]]  # runs of one method, and their baseli
 def paired_cells(records: list[Record]) -> dict[str, list[Cell]]:
     """The cells of each table, by its title; runs without a baseline or resampled AP are left out.
 
-    A table holds what may be compared: one data set, profile, device, detector and ratio.
+    A table holds what may be compared: one data set, profile, device, detector, ratio, number of
+    steps and teacher.
     """
     usable = {r["hash"]: r for r in records if "resamples" in r["metrics"]}
     tables: dict[str, dict[str, Cell]] = defaultdict(dict)
@@ -22,7 +23,9 @@ def paired_cells(records: list[Record]) -> dict[str, list[Cell]]:
         if baseline is None or baseline is record:
             continue
         dataset = f"{spec.dataset.name} {spec.dataset.fingerprint}"
-        title = f"{spec.cell} on {dataset}, {spec.profile}, {spec.device}"
+        title = f"{spec.cell} on {dataset}, {spec.profile}, {spec.train.steps} steps, {spec.device}"
+        if spec.teacher and spec.teacher.weights:
+            title += f", teacher {spec.teacher.weights[:10]}"
         runs, baselines = tables[title].setdefault(replace(spec, seed=0).hash, ([], []))
         runs.append(record)
         baselines.append(baseline)

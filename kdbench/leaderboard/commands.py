@@ -7,7 +7,8 @@ from typing import Any
 import yaml
 
 from kdbench.errors import KdbenchError
-from kdbench.runs.spec import DatasetSpec, RunSpec, build_spec, parse_overrides
+from kdbench.runs.settings import build_spec, parse_overrides
+from kdbench.runs.spec import DatasetSpec, RunSpec
 
 
 def command(spec: RunSpec) -> str:
@@ -16,7 +17,7 @@ def command(spec: RunSpec) -> str:
     Where that would be another run than this one - a plugin is not loaded, a default has changed
     since - the run's record is named instead; `--spec` repeats it exactly.
     """
-    assignments = _assignments(spec)
+    assignments = None if spec.is_teacher else _assignments(spec)
     if assignments is None:
         return f"kdbench run --spec {shlex.quote(str(spec.record_path))}"
     options = [("--set", assignment) for assignment in assignments]
@@ -45,8 +46,10 @@ def _assignments(spec: RunSpec) -> list[str] | None:
         made = _build(spec, given) if given else plain
     except KdbenchError:
         return None
-    same_data = replace(made.dataset, fingerprint=spec.dataset.fingerprint)
-    return given if replace(made, dataset=same_data) == spec else None
+    made = replace(made, dataset=replace(made.dataset, fingerprint=spec.dataset.fingerprint))
+    if made.teacher and spec.teacher:
+        made = made.taught_by(spec.teacher.weights)
+    return given if made == spec else None
 
 
 def _build(spec: RunSpec, assignments: list[str]) -> RunSpec:
@@ -62,9 +65,16 @@ def _settings(spec: RunSpec) -> dict[str, Any]:
     parts = {
         "train": vars(spec.train), "dataset": spec.dataset.options,
         "detector": spec.detector.options,
+        "teacher": _schedule(spec),
         "method": spec.method.options | {"scale": spec.method.scale},
     }  # fmt: skip
     return {f"{part}.{name}": v for part, values in parts.items() for name, v in values.items()}
+
+
+def _schedule(spec: RunSpec) -> dict[str, Any]:
+    """That of the teacher."""
+    run = spec.teacher_run()
+    return vars(run.train) if run else {}
 
 
 def _yaml(value: Any) -> str:

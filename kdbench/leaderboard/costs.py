@@ -63,8 +63,7 @@ def _seconds(records: Sequence[Record], nothing: float | None = None) -> float |
 
 
 def _steps(record: Record, factor: float = 1.0) -> float:
-    train = record["spec"]["train"]
-    return factor * (train["steps"] + train.get("extra_steps", 0))
+    return factor * record["spec"]["train"]["steps"]
 
 
 def _sum(a: float | None, b: float | None) -> float | None:

@@ -24,7 +24,7 @@ from kdbench.leaderboard.curves import LogPath, training_curves
 from kdbench.leaderboard.matrix import Applicable, matrices
 from kdbench.leaderboard.provenance import environments, made, repeat
 from kdbench.leaderboard.reliability import diagrams
-from kdbench.leaderboard.rows import Row, table_key
+from kdbench.leaderboard.rows import Row, without_teacher
 from kdbench.leaderboard.scatter import LATENCY, PARAMETERS, scatter
 from kdbench.leaderboard.tables import sections
 from kdbench.runs.records import Record
@@ -32,7 +32,7 @@ from kdbench.storage.files import write_text
 
 TEMPLATES = Path(__file__).parent / "templates"
 METRICS = {"bev": "BEV", "3d": "3D"}
-FILTERS = ("dataset", "profile", "detector", "ratio")
+FILTERS = ("dataset", "profile", "detector", "ratio", "steps")
 
 
 @dataclass(frozen=True)
@@ -74,21 +74,21 @@ def page(rows: list[Row], sources: Sources) -> str:
     plain: dict[tuple, list[Row]] = defaultdict(list)
     for row in rows:
         if row["method"] == "none":
-            plain[_without_ratio(row)].append(row)
+            plain[_of_any_ratio(row)].append(row)
     return environment.get_template("index.html").render(
         explanations=[EXPLANATION, bands.EXPLANATION],
         metrics=METRICS,
         filters={name: sorted({_choice(row, name) for row in rows}) for name in FILTERS},
         sections=[
-            _section(title, group, plain[_without_ratio(group[0])], sources)
+            _section(title, group, plain[_of_any_ratio(group[0])], sources)
             for title, group in sections(rows)
         ],
         matrices=matrices(rows, sources.applicable),
     )
 
 
-def _without_ratio(row: Row) -> tuple:
-    return table_key(row)[:-1]
+def _of_any_ratio(row: Row) -> tuple:
+    return without_teacher(row)[:-1]
 
 
 def _choice(row: Row, name: str) -> str:

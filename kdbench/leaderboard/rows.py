@@ -18,9 +18,17 @@ Row = dict[str, Any]
 # Recovering a share of a gap means nothing when there is hardly a gap, in points of mAP.
 LEAST_GAP = 1.0
 
+# What the rows of a table have in common: all that decides on accuracy but the method.
+TABLE = (
+    "dataset", "fingerprint", "profile", "device", "detector", "network", "precision", "teacher",
+    "steps", "ratio",
+)  # fmt: skip
+
 
 def leaderboard(records: list[Record]) -> list[Row]:
-    """Rows with plain, stable keys, by table (data set, profile, detector, ratio), best last.
+    """Rows with plain, stable keys, by table (TABLE), best last.
+
+    A row that learned from no trained teacher, as `none`, stands in the table of each teacher.
 
     A gain is the mean over seeds of the run's mAP less that of the run without distillation
     with the same seed and schedule; None where that run is absent. `recovered` is the gain as a
@@ -33,7 +41,9 @@ def leaderboard(records: list[Record]) -> list[Row]:
     groups: dict[str, list[Record]] = defaultdict(list)
     for key, record in runs.records.items():
         groups[_group_key(runs.specs[key])].append(record)
-    rows = [_row(runs, group) for group in groups.values()]
+    rows = _in_tables([_row(runs, group) for group in groups.values()])
+    for row in rows:
+        row |= _recovered(runs, row)
     teachers = _teacher_rows(runs, rows)
     shown = {tuple(row["hashes"]) for row in teachers}
     # A teacher is a row in its students' tables, not in a table of its own.
@@ -49,12 +59,11 @@ def leaderboard(records: list[Record]) -> list[Row]:
 
 @dataclass(frozen=True)
 class _Runs:
-    """Records by hash, with their specs, and the hashes of their baselines and teachers."""
+    """Records by hash, with their specs, and the hashes of their baselines."""
 
     records: dict[str, Record]
     specs: dict[str, RunSpec]
     baselines: dict[str, str]
-    teachers: dict[str, str]
     noise: dict[tuple, dict[str, bool]] = field(default_factory=dict)  # see `gap_is_noise`
 
     @classmethod
@@ -72,16 +81,17 @@ class _Runs:
             records={record["hash"]: record for record in records},
             specs=specs,
             baselines={key: hash_of(spec.baseline()) for key, spec in specs.items()},
-            teachers={key: hash_of(spec.teacher()) for key, spec in specs.items()},
         )
 
     def baseline(self, record: Record) -> Record | None:
         """The run without distillation that a run's gain is measured against."""
         return self.records.get(self.baselines[record["hash"]])
 
-    def teacher(self, record: Record) -> Record | None:
-        """The run of the teacher."""
-        return self.records.get(self.teachers[record["hash"]])
+    def teacher(self, row: Row) -> Record | None:
+        """The run of a table's teacher: of its hash, and with its weights."""
+        run, _, weights = (row["teacher"] or "").partition(" ")
+        found = self.records.get(run)
+        return found if found and found.get("weights_sha256", "").startswith(weights) else None
 
     def learned_from(self, group: list[Record]) -> list[Record | None] | None:
         """The trainings that runs learned from, see `costs.training`."""
@@ -106,7 +116,7 @@ def _row(runs: _Runs, group: list[Record]) -> Row:
     baselines = [runs.baseline(record) for record in group]
     row = _identity(runs.specs[group[0]["hash"]], group) | _accuracy(group)
     for metric in ("bev", "3d"):
-        row |= _gain(metric, group, baselines, runs)
+        row |= _gain(metric, group, baselines)
     row |= gain_intervals(group, baselines) | behaviour(group, baselines)
     return row | costs(group) | training(group, baselines, runs.learned_from(group))
 
@@ -123,15 +133,32 @@ def _identity(spec: RunSpec, group: list[Record]) -> Row:
         "options": spec.method.options | {"scale": spec.method.scale},
         "role": "student",
         "train": vars(spec.train),
-        "settings": _named("detector", spec.detector.options)
-        | _named("dataset", spec.dataset.options),
+        "steps": spec.train.steps,
+        "precision": spec.train.precision,
+        "network": tuple((name, repr(value)) for name, value in spec.detector.options.items()),
+        "teacher": _teacher_of(spec),
+        "settings": {f"dataset.{name}": value for name, value in spec.dataset.options.items()},
         "seeds": sorted(r["spec"]["seed"] for r in group),
         "hashes": [r["hash"] for r in group],
     }
 
 
-def _named(part: str, options: dict[str, Any]) -> dict[str, Any]:
-    return {f"{part}.{name}": value for name, value in options.items()}
+def _teacher_of(spec: RunSpec) -> str | None:
+    """What tells one trained teacher from another: the hash of its run, and its weights."""
+    run = spec.teacher_run()
+    return f"{run.hash} {spec.teacher.weights[:10]}".strip() if run else None
+
+
+def _in_tables(rows: list[Row]) -> list[Row]:
+    """The rows, those without a trained teacher once for each teacher of their cell."""
+    teachers: dict[tuple, set[str]] = defaultdict(set)
+    for row in rows:
+        teachers[without_teacher(row)] |= {row["teacher"]} - {None}
+    placed = []
+    for row in rows:
+        own = [row["teacher"]] if row["teacher"] else sorted(teachers[without_teacher(row)])
+        placed += [row | {"teacher": teacher} for teacher in own or [None]]
+    return placed
 
 
 def _accuracy(group: list[Record]) -> Row:
@@ -147,44 +174,55 @@ def _accuracy(group: list[Record]) -> Row:
     return row
 
 
-def _gain(metric: str, group, baselines, runs: _Runs) -> Row:
+def _gain(metric: str, group, baselines) -> Row:
     if any(b is None for b in baselines):
-        return {f"{metric}_gain": None, f"{metric}_recovered": None}
-    key = f"{metric}_map"
-    base = fmean(b["metrics"][key] for b in baselines)
-    gain = fmean(r["metrics"][key] for r in group) - base
-    teacher = runs.teacher(group[0])
-    gap = teacher["metrics"][key] - base if teacher else 0.0
-    clear = gap >= LEAST_GAP and not runs.gap_is_noise(metric, teacher, baselines)
-    recovered = gain / gap if clear else None
-    return {f"{metric}_gain": gain, f"{metric}_recovered": recovered}
+        return {f"{metric}_gain": None}
+    own, base = (fmean(r["metrics"][f"{metric}_map"] for r in x) for x in (group, baselines))
+    return {f"{metric}_gain": own - base}
+
+
+def _recovered(runs: _Runs, row: Row) -> Row:
+    """Which share of its table's teacher's lead a row gains."""
+    teacher, found = runs.teacher(row), {}
+    baselines = [runs.baseline(runs.records[run]) for run in row["hashes"]]
+    for metric in ("bev", "3d"):
+        gain, key = row[f"{metric}_gain"], f"{metric}_map"
+        found[f"{metric}_recovered"] = None
+        if teacher is None or gain is None:
+            continue
+        gap = teacher["metrics"][key] - (row[key] - gain)
+        if gap >= LEAST_GAP and not runs.gap_is_noise(metric, teacher, baselines):
+            found[f"{metric}_recovered"] = gain / gap
+    return found
 
 
 def _teacher_rows(runs: _Runs, rows: list[Row]) -> list[Row]:
-    """A teacher's row in the table of each ratio whose students learned from it."""
+    """A teacher's row in each table whose students learned from it."""
     added = {}
     for row in rows:
-        teacher = runs.teacher(runs.records[row["hashes"][0]])
-        if teacher is None or row["ratio"] == 1:
-            continue
-        key = (*table_key(row), teacher["hash"])
-        if key not in added:
-            added[key] = _as_teacher(_row(runs, [teacher]), row["ratio"])
+        teacher = runs.teacher(row)
+        if teacher is not None and table_key(row) not in added:
+            added[table_key(row)] = _as_teacher(_row(runs, [teacher]), row)
     return list(added.values())
 
 
-def _as_teacher(row: Row, ratio: float) -> Row:
-    """A run's row as it stands among the students of a ratio."""
+def _as_teacher(row: Row, student: Row) -> Row:
+    """A run's row as it stands in the table of a student."""
     against = ("_recovered", "_against_none", "_with_teacher")  # of itself
     gains = [key for key in row if "_gain" in key or key.endswith(against)]
-    return row | dict.fromkeys(gains) | {"ratio": ratio, "role": "teacher", "method": "teacher"}
+    place = {key: student[key] for key in TABLE}
+    none = dict.fromkeys([*gains, "bev_recovered", "3d_recovered"])
+    return row | none | place | {"role": "teacher", "method": "teacher"}
 
 
 def table_key(row: Row) -> tuple:
     """Rows with the same key may stand in one table."""
-    return tuple(
-        row[k] for k in ("dataset", "fingerprint", "profile", "device", "detector", "ratio")
-    )
+    return tuple(row[key] for key in TABLE)
+
+
+def without_teacher(row: Row) -> tuple:
+    """The key of a table, whoever taught in it."""
+    return tuple(row[key] for key in TABLE if key != "teacher")
 
 
 def _tell_apart(rows: list[Row]) -> None:
@@ -205,4 +243,5 @@ def _tell_apart(rows: list[Row]) -> None:
 def _order(row: Row) -> tuple:
     """Table by table: the teacher, `none`, and methods from the best to the worst."""
     first = {"teacher": 0, "none": 1}.get(row["method"], 2)
-    return (*map(str, table_key(row)[:-1]), row["ratio"], first, -row["bev_map"])
+    place = [str(row[key]) for key in TABLE if key not in ("steps", "ratio")]
+    return (*place, row["ratio"], row["steps"], first, -row["bev_map"])

@@ -12,7 +12,7 @@ from rich.text import Text
 from kdbench.evaluation.resample import METRICS
 from kdbench.leaderboard import bands
 from kdbench.leaderboard.columns import COLUMNS, EXPLANATION, TABLES, Column, is_noise
-from kdbench.leaderboard.rows import Row, table_key
+from kdbench.leaderboard.rows import TABLE, Row, table_key
 from kdbench.storage.files import write_text
 
 # A terminal of 80 columns holds most of them, in three tables. Of many rows it shows the first
@@ -23,7 +23,14 @@ TERMINAL = {
     "cost": ["method", "params M", "GMAC", "ratio", "p50", "p90", "s/step", "x none", "x all"],
 }
 LONG = 200  # rows
-NESTED = ("options", "train", "settings", "bands", "reliability")  # no columns of a sheet
+NESTED = (
+    "options",
+    "train",
+    "settings",
+    "network",
+    "bands",
+    "reliability",
+)  # no columns of a sheet
 
 
 def sections(rows: list[Row]) -> list[tuple[str, list[Row]]]:
@@ -31,13 +38,44 @@ def sections(rows: list[Row]) -> list[tuple[str, list[Row]]]:
     groups: dict[tuple, list[Row]] = defaultdict(list)
     for row in rows:
         groups[table_key(row)].append(row)
-    return [(table_title(key), group) for key, group in groups.items()]
+    return list(zip(titles(list(groups)), groups.values(), strict=True))
 
 
-def table_title(key: tuple) -> str:
-    """A table in words."""
-    dataset, fingerprint, profile, device, detector, ratio = key
-    return f"{detector} at ratio {ratio:g} on {dataset} {fingerprint}, {profile}, {device}"
+def titles(keys: list[tuple]) -> list[str]:
+    """Tables in words; what the words do not tell apart is added: options, or the teacher."""
+    tables = [dict(zip(TABLE, key, strict=True)) for key in keys]
+    found = [table_title(table) for table in tables]
+    for what in (_options_in_words, _teacher_in_words):
+        alike: dict[str, list[Row]] = defaultdict(list)
+        for title, table in zip(found, tables, strict=True):
+            alike[title].append(table)
+        found = [
+            title + (what(table, alike[title]) if len(alike[title]) > 1 else "")
+            for title, table in zip(found, tables, strict=True)
+        ]
+    return found
+
+
+def table_title(table: Row) -> str:
+    """A table in words, from what its rows have in common."""
+    half = "" if table["precision"] == "float32" else f", {table['precision']}"
+    return (
+        f"{table['detector']} at ratio {table['ratio']:g} on {table['dataset']} "
+        f"{table['fingerprint']}, {table['profile']}, {table['steps']:,} steps{half}, "
+        f"{table['device']}"
+    )
+
+
+def _options_in_words(table: Row, alike: list[Row]) -> str:
+    """The detector's options that are not the same in all of `alike`."""
+    own, others = dict(table["network"]), [dict(other["network"]) for other in alike]
+    names = dict.fromkeys(name for other in others for name in other)
+    differing = [name for name in names if len({other.get(name) for other in others}) > 1]
+    return "".join(f", {name} {own.get(name)}" for name in differing)
+
+
+def _teacher_in_words(table: Row, alike: list[Row]) -> str:
+    return f", teacher {table['teacher']}"
 
 
 def rich_tables(rows: list[Row]) -> list[Table]:

@@ -4,6 +4,29 @@ import torch
 
 from kdbench.errors import UsageError
 
+HALF = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+CPU_BFLOAT16 = ("avx512_bf16", "amx_bf16")  # flags of processors that compute with it
+
+
+def check_precision(precision: str, device: str) -> None:
+    """Raises UsageError when a device (cpu or cuda) cannot train in float32, bfloat16 or float16.
+
+    What it could only emulate, more slowly than float32, counts as cannot.
+    """
+    if precision == "float16" and device != "cuda":
+        raise UsageError("precision float16 needs CUDA; on a CPU there is bfloat16, and float32")
+    if precision == "bfloat16" and device == "cpu" and not cpu_has_bfloat16():
+        raise UsageError(
+            "precision bfloat16: this processor does not compute with it (it has neither "
+            f"{' nor '.join(CPU_BFLOAT16)}); float32 is faster here"
+        )
+
+
+def cpu_has_bfloat16() -> bool:
+    """Whether the processor multiplies bfloat16 itself."""
+    capabilities = torch.cpu.get_capabilities()
+    return any(capabilities.get(flag, False) for flag in CPU_BFLOAT16)
+
 
 def resolve_device(name: str) -> torch.device:
     """`auto`, `cpu`, `cuda` or `cuda:<index>` as a device; `auto` is CUDA where there is one.

@@ -1,4 +1,9 @@
-"""Options of plugins: the keyword-only arguments that a plugin's `__init__` takes."""
+"""Options of plugins: the keyword-only arguments that a plugin's `__init__` takes.
+
+An option that comes after results were published has an entry in the plugin's `neutral`: the
+value at which the plugin is what it was before. At that value it stays out of specs (`lean`) and so
+out of their hashes, and a spec without it means that value (`stored`), whatever the default is.
+"""
 
 import inspect
 from typing import Any
@@ -35,6 +40,17 @@ def complete(
     if variants and merged["variant"] not in variants:
         raise UsageError(unknown(f"variant of {what}", merged["variant"], variants))
     return merged
+
+
+def lean(plugin: type, options: dict[str, Any]) -> dict[str, Any]:
+    """`options` without later ones at their neutral value, as a spec holds them."""
+    neutral = {name: _plain(value) for name, value in plugin.neutral.items()}
+    return {k: v for k, v in options.items() if k not in neutral or v != neutral[k]}
+
+
+def stored(what: str, plugin: type, options: dict[str, Any]) -> dict[str, Any]:
+    """All options of a plugin, from those that a spec holds; see `complete`."""
+    return complete(what, plugin, plugin.neutral | options)
 
 
 def coerce(where: str, value: Any, default: Any) -> Any:

@@ -1,7 +1,8 @@
 """Profiles: how large a run is. `quick` is the default; `paper` follows the published schedule.
 
 A profile is a set of values for `RunSpec`, under the names that `--set` takes; "train of" is what a
-detector needs otherwise.
+detector needs otherwise. A teacher is trained as a student is, but for what "teacher" and
+"teacher of" say.
 """
 
 from typing import Any
@@ -36,7 +37,7 @@ _FEW_POINTS = {
 _SHORT_SECOND_STAGE = {"roi_coder": "residuals", "fused_scores": True}
 # PointRCNN learns by far the slowest: half of the others' range, and more steps of two frames each.
 _NEARER = {"point_range": [0.0, -12.8, -3.0, 25.6, 12.8, 1.0]}
-_MORE_STEPS = {"steps": 750, "teacher_steps": 1500, "batch_size": 2, "lr": 0.0015}
+_SMALL_BATCHES = {"steps": 750, "batch_size": 2, "lr": 0.0015}
 
 PROFILES: dict[str, dict[str, Any]] = {
     # For tests and for trying things out: seconds, and no result worth anything.
@@ -69,7 +70,8 @@ PROFILES: dict[str, dict[str, Any]] = {
                 **_SHORT_TRAINING,
             },
         },
-        "train": {"steps": 4, "teacher_steps": 4, "batch_size": 4},
+        "train": {"steps": 4, "batch_size": 4},
+        "teacher": {},
     },
     "quick": {
         "dataset.options": {"train_frames": 500, "val_frames": 150, **_SMALL_TURNS},
@@ -89,14 +91,17 @@ PROFILES: dict[str, dict[str, Any]] = {
             },
         },
         "methods": _SMALL_GRAPHS,
-        "train": {"steps": 450, "teacher_steps": 625, "batch_size": 4},
-        "train of": {"pointrcnn": _MORE_STEPS},
+        "train": {"steps": 450, "batch_size": 4},
+        "train of": {"pointrcnn": _SMALL_BATCHES},
+        "teacher": {"steps": 625},
+        "teacher of": {"pointrcnn": {"steps": 1500}},
     },
     # 40 epochs of 3,712 frames.
     "standard": {
         "dataset.options": {"train_frames": 3712, "val_frames": 1000},
         "detectors": {"pointpillars": {}},
-        "train": {"steps": 18_560, "teacher_steps": 18_560, "batch_size": 8},
+        "train": {"steps": 18_560, "batch_size": 8},
+        "teacher": {},
     },
     # 160 epochs of 3,712 frames in batches of 6; AdamW at 1e-3, x10 at the peak; clip 35: the
     # released PointDistiller configuration on one device.
@@ -105,10 +110,10 @@ PROFILES: dict[str, dict[str, Any]] = {
         "detectors": {"pointpillars": {}},
         "train": {
             "steps": 98_987,
-            "teacher_steps": 98_987,
             "batch_size": 6,
             "grad_clip": 35.0,
             "lr": 1e-2,
         },
+        "teacher": {},
     },
 }

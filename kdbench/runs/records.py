@@ -6,6 +6,7 @@ of the run's spec, so a file that is there means that the run is done.
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from kdbench.errors import KdbenchError
 from kdbench.runs.spec import RunSpec
 from kdbench.storage.files import write_text
 
-SCHEMA = 1
+SCHEMA = 2
 PARTS = ("hash", "spec", "metrics", "cost", "latency", "training")
 Record = dict[str, Any]
 
@@ -40,11 +41,21 @@ def read_record(path: Path) -> Record:
     except ValueError as error:
         raise KdbenchError(f"{path}: not a record, damaged JSON ({error})") from None
     schema = record.get("schema") if isinstance(record, dict) else None
-    if schema != SCHEMA:
-        raise KdbenchError(f"{path}: record schema {schema}, this version reads {SCHEMA}")
+    if schema not in (1, SCHEMA):
+        raise KdbenchError(f"{path}: record schema {schema}, this version reads up to {SCHEMA}")
     if absent := [part for part in PARTS if part not in record]:
         raise KdbenchError(f"{path}: not a record, it has no {', '.join(absent)}")
-    return record
+    return record if schema == SCHEMA else _upgraded(record)
+
+
+def _upgraded(record: Record) -> Record:
+    """A record of schema 1 as one of today; `was` is the hash that it had."""
+    old = RunSpec.from_dict(record["spec"])
+    spec = replace(old)  # which computes a hash of its own
+    named = {"hash": spec.hash, "was": record["hash"]} if record["hash"] == old.hash else {}
+    teacher = spec.teacher_run() or spec.baseline()
+    taught = {"teacher": teacher.hash if record.get("teacher") else None}
+    return record | named | taught | {"schema": SCHEMA, "spec": spec.to_dict()}
 
 
 def find_record(results: Path, spec: RunSpec) -> Record | None:

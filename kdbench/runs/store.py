@@ -1,6 +1,6 @@
-"""What a run leaves in the cache, beside its record: weights, checkpoint, log, detections.
+"""What a run leaves beside its record: weights, checkpoint, log, detections.
 
-KDBENCH_HOME/runs/<hash>/model.safetensors   the student alone
+KDBENCH_HOME/runs/<hash>/model.safetensors   the network alone; it stays when the run is done
                          checkpoint.pt       until the training is done
                          log.jsonl           losses by step
                          tensorboard/        the same as events, if asked for
@@ -21,7 +21,10 @@ from kdbench.dataset import Dataset
 from kdbench.detector import Detections, Detector
 from kdbench.errors import DataError
 from kdbench.registry import datasets
+from kdbench.runs import published
 from kdbench.runs.build import build_detector
+from kdbench.runs.records import Record
+from kdbench.runs.rounding import packed, unpacked
 from kdbench.runs.spec import RunSpec
 from kdbench.storage.files import replacing, write_text
 from kdbench.storage.home import home
@@ -35,28 +38,51 @@ def run_folder(spec: RunSpec) -> Path:
 
 
 def weights_path(spec: RunSpec) -> Path:
-    """The trained weights of a run."""
+    """Where a run on this machine keeps its trained weights."""
     return run_folder(spec) / "model.safetensors"
 
 
+def found_weights(spec: RunSpec, wanted: str = "") -> Path | None:
+    """The file with the weights of a run: published ones, or those in KDBENCH_HOME.
+
+    With the checksum `wanted` only a file of just these weights will do. None when there is none.
+    """
+    for path in (published.weights_path(spec), weights_path(spec)):
+        if path.is_file() and (not wanted or stated_checksum(path) == wanted):
+            return path
+    return None
+
+
+def stated_checksum(path: Path) -> str:
+    """The checksum that a file of weights says it has; empty for one that cannot be read."""
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            return (file.metadata() or {}).get("sha256", "")
+    except (safetensors.SafetensorError, OSError):
+        return ""
+
+
 def save_weights(spec: RunSpec, detector: Detector) -> None:
-    """Writes the weights; the file holds a checksum of them and the run's hash."""
+    """Writes the weights; the file holds a checksum of them and the run's hash.
+
+    Matrices that were rounded to float16 (`rounding.py`) are written so, at half the size.
+    """
     tensors = {name: value.contiguous().cpu() for name, value in detector.state_dict().items()}
     metadata = {"run": spec.hash, "sha256": checksum(tensors)}
     with replacing(weights_path(spec)) as temporary:
-        safetensors.torch.save_file(tensors, temporary, metadata=metadata)
+        safetensors.torch.save_file(packed(tensors), temporary, metadata=metadata)
 
 
-def load_weights(spec: RunSpec, detector: Detector) -> None:
-    """Fills `detector` with the weights of a run.
+def load_weights(path: Path, detector: Detector) -> str:
+    """Fills `detector` with the weights of a file; returns their checksum.
 
     Raises DataError that names the file when it is missing, damaged, or of another network.
     """
-    path = weights_path(spec)
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             expected = (file.metadata() or {}).get("sha256")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        tensors = unpacked(tensors)
         if checksum(tensors) != expected:
             raise DataError(f"{path}: damaged, its checksum does not fit")
         detector.load_state_dict(tensors)
@@ -65,6 +91,7 @@ def load_weights(spec: RunSpec, detector: Detector) -> None:
     except (safetensors.SafetensorError, OSError, RuntimeError) as error:
         first = str(error).splitlines()[0]
         raise DataError(f"{path}: cannot be used as weights ({first})") from None
+    return expected
 
 
 def save_training(spec: RunSpec, detector: Detector, cost: dict) -> None:
@@ -78,7 +105,7 @@ def load_training(spec: RunSpec, detector: Detector) -> dict | None:
     """The cost of a finished training, its weights put into `detector`; None if there is none."""
     try:
         cost = json.loads((run_folder(spec) / "training.json").read_text())
-        load_weights(spec, detector)
+        load_weights(weights_path(spec), detector)
     except (OSError, ValueError, DataError):
         return None
     return cost
@@ -90,11 +117,25 @@ def forget(spec: RunSpec) -> None:
         (run_folder(spec) / name).unlink(missing_ok=True)
 
 
-def load_trained(spec: RunSpec) -> Detector:
-    """The trained detector of a finished run. Raises DataError when its weights are not there."""
+def load_trained(spec: RunSpec, wanted: str = "") -> Detector:
+    """The trained detector of a finished run, with the checksum `wanted` if that is given.
+
+    Raises DataError when its weights are not there, or others than those.
+    """
     detector = build_detector(spec.detector, datasets.get(spec.dataset.name).classes)
-    load_weights(spec, detector)
+    path = found_weights(spec, wanted)
+    if path is None and weights_path(spec).is_file():
+        raise DataError(
+            f"{weights_path(spec)}: not the weights that are asked for, with the checksum "
+            f"{wanted[:10]}: another machine, or another number of threads, ends with other bits"
+        )
+    load_weights(path or weights_path(spec), detector)
     return detector
+
+
+def load_recorded(record: Record) -> Detector:
+    """The trained detector of a record: just the weights that the record is of."""
+    return load_trained(RunSpec.from_dict(record["spec"]), record.get("weights_sha256", ""))
 
 
 def checksum(tensors: dict[str, torch.Tensor]) -> str:
@@ -119,9 +160,15 @@ def save_detections(spec: RunSpec, dataset: Dataset, found: dict[str, Detections
         )
 
 
-def load_detections(spec: RunSpec) -> dict[str, Detections]:
-    """What `save_detections` wrote. Raises DataError when it is missing or damaged."""
-    path = run_folder(spec) / "detections.npz"
+def load_detections(spec: RunSpec, wanted: str = "") -> dict[str, Detections]:
+    """What `save_detections` wrote. Raises DataError when it is missing or damaged.
+
+    They are those of the weights with the checksum `wanted`, if that is given.
+    """
+    weights = found_weights(spec, wanted) or weights_path(spec)
+    path = weights.with_suffix(".npz")
+    if weights == weights_path(spec):
+        path = run_folder(spec) / "detections.npz"
     try:
         with np.load(path) as file:
             ids, counts = file["ids"].tolist(), file["counts"].tolist()

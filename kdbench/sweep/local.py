@@ -26,6 +26,7 @@ class LocalEngine:
     plugins: tuple[str, ...] = ()
     jobs: int = 1
     gpus: int = 0
+    device: str = "cpu"  # of teachers; what else there is says where it runs
     running: list[tuple[Cell, subprocess.Popen, int]] = field(default_factory=list)
 
     def free(self) -> bool:
@@ -40,7 +41,7 @@ class LocalEngine:
             environment["CUDA_VISIBLE_DEVICES"] = visible_gpus(self.gpus)[slot % self.gpus]
         with log_path(cell).open("ab") as log:
             process = subprocess.Popen(
-                command(cell, self.results, self.data_root, self.plugins),
+                command(cell, self.results, self.data_root, self.plugins, self.device),
                 stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
                 env=environment, preexec_fn=die_with_parent,
             )  # fmt: skip
@@ -73,7 +74,9 @@ def visible_gpus(count: int) -> list[str]:
     return [name.strip() for name in given.split(",")] if given else [str(k) for k in range(count)]
 
 
-def command(cell: Cell, results: Path, data_root: str | None, plugins) -> list[str]:
+def command(
+    cell: Cell, results: Path, data_root: str | None, plugins, device: str = "cpu"
+) -> list[str]:
     """The command line of a cell; its spec goes by a file."""
     path = run_folder(cell.spec) / "spec.json"
     write_text(path, json.dumps(cell.spec.to_dict(), indent=1))
@@ -81,6 +84,7 @@ def command(cell: Cell, results: Path, data_root: str | None, plugins) -> list[s
     line = [sys.executable, "-P", "-m", "kdbench", "run"]
     line += ["--spec", str(path), "--results", str(results)]
     line += ["--data-root", data_root] if data_root else []
+    line += ["--device", device] if cell.spec.is_teacher else []
     return [*line, *(x for plugin in plugins for x in ("--plugin", plugin))]
 
 

@@ -27,6 +27,7 @@ class RayEngine:
     address: str | None = None  # of a cluster; None starts one on this machine
     cpus: float = 1
     gpus: float = 0
+    device: str = "cpu"  # of teachers; what else there is says where it runs
     running: dict = field(default_factory=dict)
 
     def __post_init__(self):
@@ -46,7 +47,7 @@ class RayEngine:
 
     def start(self, cell: Cell) -> None:
         results = self.results.resolve()
-        line = command(cell, results, self.data_root, self.plugins)
+        line = command(cell, results, self.data_root, self.plugins, self.device)
         home = {key: value for key, value in os.environ.items() if key.startswith("KDBENCH_")}
         environment = home | {"OMP_NUM_THREADS": str(max(1, int(self.cpus)))}
         reference = self.task.remote(line, str(log_path(cell).resolve()), environment, os.getcwd())

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from kdbench.errors import NotApplicable
+from kdbench.runs.spec import RunSpec
 from kdbench.sweep.plan import (
     CACHED,
     DONE,
@@ -44,6 +45,8 @@ class Schedule:
     cells: list[Cell]
     engine: Engine
     find: Callable[[Cell], dict | None]  # the record of a cell, once it is done
+    # A run as it can be known once what it needs is done: with its teacher's weights.
+    complete: Callable[[RunSpec], RunSpec] = lambda spec: spec
     changed: Callable[[], None] = lambda: None
     pause: float = 0.2  # seconds between two looks
     by_key: dict[str, Cell] = field(init=False)
@@ -91,6 +94,7 @@ class Schedule:
 
     def _start(self, cell: Cell) -> None:
         cell.state, cell.attempts = RUNNING, cell.attempts + 1
+        cell.spec = self.complete(cell.spec)
         self._started[cell.key] = time.monotonic()
         self.engine.start(cell)
 

@@ -94,7 +94,7 @@ def progress(cell: Cell) -> str:
         step = json.loads(lines[-1])["step"] if lines else 0
     except (ValueError, KeyError):  # a line that is being written
         return ""
-    return f"{step}/{cell.spec.train.total_steps}"
+    return f"{step}/{cell.spec.train.steps}"
 
 
 class Lines:

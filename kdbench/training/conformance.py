@@ -11,12 +11,12 @@ from kdbench.dataset import Batch
 from kdbench.errors import NotApplicable
 from kdbench.method import Method
 from kdbench.registry import methods
-from kdbench.runs.build import build_detector
+from kdbench.runs.build import build_detector, build_method
 from kdbench.runs.spec import RunSpec
 from kdbench.runs.store import checksum
 from kdbench.training.loop import Training
 from kdbench.training.progress import Reporter
-from kdbench.training.run import make_teacher
+from kdbench.training.teachers import make_teacher
 
 CLASSES = ("Car", "Pedestrian", "Cyclist")
 SIZES = np.array([[3.9, 1.6, 1.56], [0.8, 0.6, 1.73], [1.76, 0.6, 1.73]], np.float32)
@@ -97,7 +97,6 @@ def _checks(kind: type[Method]) -> Iterator[tuple]:
 def _networks(spec: RunSpec, equal: bool = False) -> tuple[Training, Batch]:
     """A training of untrained networks, and a scene. If `equal`, the teacher copies the student."""
     torch.manual_seed(spec.seed)
-    kind = methods.get(spec.method.name)
     student = build_detector(spec.detector, CLASSES)
     teacher = make_teacher(
         spec,
@@ -105,7 +104,7 @@ def _networks(spec: RunSpec, equal: bool = False) -> tuple[Training, Batch]:
         lambda run: copy.deepcopy(student) if equal else build_detector(run.detector, CLASSES),
     )
     teacher_taps = student.taps if teacher is None else teacher.taps
-    method = kind(student.taps, teacher_taps, **spec.method.options)
+    method = build_method(spec.method, student.taps, teacher_taps)
     if teacher is not None and not equal:
         method.prepare_student(student, teacher)
     for network in filter(None, (student, teacher)):

@@ -17,11 +17,10 @@ WORKERS = 2  # threads; the heavy steps of augmentation release Python's lock
 
 def build_dataset(spec: RunSpec, root: str | None = None) -> Dataset:
     """The data set of a run; frames are cropped to what the run's detector sees."""
-    options = dict(spec.dataset.options)
     point_range = spec.detector.options.get("point_range")
-    return datasets.get(spec.dataset.name)(
-        root=root, cache_dir=home(), point_range=point_range, **options
-    )
+    kind = datasets.get(spec.dataset.name)
+    options = kind.neutral | spec.dataset.options
+    return kind(root=root, cache_dir=home(), point_range=point_range, **options)
 
 
 def epoch_order(ids: list[str], seed: int, epoch: int) -> list[str]:

@@ -88,14 +88,10 @@ def score(
 
 
 def teacher_detections(spec: RunSpec) -> dict[str, Detections] | None:
-    """What the teacher of a run's table detected; None for that teacher, or without a copy of it.
-
-    It is the trained, full-width network also where a method learns from another one, or none.
-    """
-    if spec == spec.teacher():
-        return None
+    """What the trained teacher of a run detected; None without one, or without a copy of it."""
+    run = spec.teacher_run()
     try:
-        return load_detections(spec.teacher())
+        return load_detections(run, spec.teacher.weights) if run else None
     except DataError:
         return None
 

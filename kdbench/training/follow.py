@@ -22,18 +22,18 @@ def follow(data_root: str | None) -> None:
     """
     try:
         with processes.losing():
-            while (spec := processes.from_leader()) is not None:
-                take_part(spec, data_root)
+            while (called := processes.from_leader()) is not None:
+                take_part(*called, data_root)
     except KeyboardInterrupt:
         sys.exit(130)
     except KdbenchError as error:
         sys.exit(error.exit_code)
 
 
-def take_part(spec: RunSpec, data_root: str | None) -> None:
+def take_part(spec: RunSpec, device_type: str, data_root: str | None) -> None:
     """One training, from networks built as the leader builds them."""
     try:
-        device = torch.device(spec.device)
+        device = torch.device(device_type)
         dataset = build_dataset(spec, data_root)
         networks = build_networks(spec, dataset, device)
     except KdbenchError as error:

@@ -15,6 +15,7 @@ from torch import Tensor
 from kdbench.dataset import Batch, Dataset, DeviceFrames
 from kdbench.detector import Detector
 from kdbench.errors import TrainingDiverged
+from kdbench.measure.device import HALF
 from kdbench.measure.memory import PeakMemory
 from kdbench.method import Method
 from kdbench.runs.spec import RunSpec
@@ -31,7 +32,6 @@ from kdbench.training.whole import whole_taps
 
 SAVE_SECONDS = 20  # between two checkpoints: what a kill costs at most
 LOG_STEPS = 10
-HALF = (torch.float16, torch.bfloat16)
 
 
 @dataclass
@@ -59,7 +59,7 @@ class Training:
         Raises TrainingDiverged (naming the step and the frames) and KeyboardInterrupt (after
         saving a checkpoint).
         """
-        processes.call(self.spec)
+        processes.call(self.spec, self.device)
         with processes.losing(), synced(self.student, self.teacher):
             return self._run()
 
@@ -84,7 +84,7 @@ class Training:
         }
 
     def _steps(self, state, write, meter, interrupted) -> None:
-        total = self.spec.train.total_steps
+        total = self.spec.train.steps
         saved = time.monotonic()
         with self.reporter.bar(self.spec.label, total, state.step) as advance:
             for batch in meter.waiting(self.batches(state.step)):
@@ -123,7 +123,7 @@ class Training:
     def batches(self, step: int) -> Iterator[Batch]:
         """Batches from number `step` to the last, through as many epochs as that takes."""
         size = self.spec.train.batch_size
-        total = self.spec.train.total_steps
+        total = self.spec.train.steps
         per_epoch = math.ceil(len(self.dataset.ids("train")) / size)
         for epoch in range(step // per_epoch, math.ceil(total / per_epoch)):
             skip = max(0, step - epoch * per_epoch)
@@ -161,7 +161,7 @@ class Training:
         lr = state.schedule.get_last_lr()[0]
         state.schedule.step()
         state.step += 1
-        self.method.after_step(self.student, self.teacher, state.step, self.spec.train.total_steps)
+        self.method.after_step(self.student, self.teacher, state.step, self.spec.train.steps)
         return numbers(losses | self.method.logs | {"grad_norm": norm}) | {"lr": lr}
 
     @cached_property
@@ -196,9 +196,10 @@ class Training:
         return self.spec.method.scale
 
     def _autocast(self):
-        if self.device.type != "cuda" or not self.spec.train.amp:
+        precision = self.spec.train.precision
+        if precision not in HALF:
             return nullcontext()
-        return torch.autocast("cuda", dtype=torch.float16)
+        return torch.autocast(self.device.type, dtype=HALF[precision])
 
     def initial_state(self) -> State:
         """Optimiser and schedule at step 0; puts student and method in training mode."""
@@ -210,11 +211,12 @@ class Training:
             parameters, lr=train.lr, weight_decay=train.weight_decay, fused=True
         )
         schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, max_lr=train.lr, total_steps=train.total_steps + 1, pct_start=train.warmup,
+            optimizer, max_lr=train.lr, total_steps=train.steps + 1, pct_start=train.warmup,
             div_factor=10, final_div_factor=1e3, base_momentum=0.85, max_momentum=0.95,
         )  # fmt: skip
-        amp = self.device.type == "cuda" and train.amp
-        scaler = torch.amp.GradScaler(self.device.type, enabled=amp)
+        # Gradients of float16 underflow unless they are scaled.
+        scaled = train.precision == "float16"
+        scaler = torch.amp.GradScaler(self.device.type, enabled=scaled)
         average = self.teacher if self.method.teacher == "ema" else None
         return State(self.student, self.method, optimizer, schedule, scaler, average)
 
@@ -233,7 +235,9 @@ def in_float32(taps: Taps) -> Taps:
         if isinstance(tap, Tensor):
             return tap.float()
         values = {field.name: getattr(tap, field.name) for field in fields(tap)}
-        half = {k: v.float() for k, v in values.items() if getattr(v, "dtype", None) in HALF}
+        half = {
+            k: v.float() for k, v in values.items() if getattr(v, "dtype", None) in HALF.values()
+        }
         return replace(tap, **half)
 
     return {name: cast(tap) for name, tap in taps.items()}

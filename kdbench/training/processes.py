@@ -70,7 +70,7 @@ def joined() -> Iterator[None]:
         dist.destroy_process_group()
 
 
-def check(spec: RunSpec) -> None:
+def check(spec: RunSpec, device: str) -> None:
     """Raises UsageError when a run cannot be shared among the processes there are."""
     if spec.train.batch_size < size():
         raise UsageError(
@@ -78,7 +78,7 @@ def check(spec: RunSpec) -> None:
         )
     gpus = torch.cuda.device_count()
     local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-    if size() > 1 and spec.device == "cuda" and gpus < local:
+    if size() > 1 and device == "cuda" and gpus < local:
         raise UsageError(f"{local} processes on this machine, but {gpus} GPUs")
 
 
@@ -91,13 +91,13 @@ def gathered(value: Any) -> list[Any]:
     return values
 
 
-def call(spec: RunSpec) -> None:
+def call(spec: RunSpec, device: torch.device) -> None:
     """The leader announces a training; returns in all processes when all are ready for it.
 
     Raises the KdbenchError of a process that is not.
     """
     if leads():
-        from_leader(spec)
+        from_leader((spec, device.type))
     raise_any(None)
 
 

@@ -1,7 +1,5 @@
 """One run from a spec to a record, with the runs it rests on."""
 
-import copy
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,24 +7,25 @@ import torch
 
 from kdbench.dataset import Dataset
 from kdbench.detector import Detector
-from kdbench.errors import DataError, UsageError
+from kdbench.errors import DataError
 from kdbench.measure.compression import compression, parameters
-from kdbench.measure.device import resolve_device
+from kdbench.measure.device import check_precision, resolve_device
 from kdbench.measure.environment import environment
 from kdbench.measure.inputs import from_dataset
 from kdbench.measure.latency import measure_latency
 from kdbench.method import Method
 from kdbench.registry import methods
-from kdbench.runs import store
-from kdbench.runs.build import build_detector
+from kdbench.runs import published, store
+from kdbench.runs.build import build_detector, build_method
 from kdbench.runs.records import SCHEMA, Record, check_writable, find_record, write_record
-from kdbench.runs.spec import RunSpec, with_method
+from kdbench.runs.rounding import round_matrices
+from kdbench.runs.spec import RunSpec
 from kdbench.taps import require
 from kdbench.training.data import build_dataset
 from kdbench.training.evaluate import detect, score, teacher_detections
 from kdbench.training.loop import Training
-from kdbench.training.payback import extra_steps
 from kdbench.training.progress import Reporter
+from kdbench.training.teachers import known_teacher, make_teacher, source_run
 
 COST_FRAMES = 20  # frames over which MACs are averaged
 LATENCY_FRAMES, LATENCY_WARMUP = 100, 5
@@ -41,6 +40,7 @@ class Runner:
     data_root: str | None = None
     force: bool = False  # do the asked-for run again; its teacher and baseline stay
     reporter: Reporter = None
+    device: str = "cpu"  # of a run that leaves it open, as a teacher's does
 
     def __post_init__(self):
         self.reporter = self.reporter or Reporter()
@@ -51,71 +51,109 @@ class Runner:
         Raises KdbenchError (see `errors.py`) with one clear line; what was finished stays.
         """
         spec, dataset = self.prepare(spec)
-        if methods.get(spec.method.name).pays_back and not spec.train.extra_steps:
-            spec = self._paid_back(spec, dataset)
         return self._ensure(spec, dataset, force=self.force)
 
     def prepare(self, spec: RunSpec) -> tuple[RunSpec, Dataset]:
         """`spec` as it stands in a record, and its data set; makes what the run rests on."""
         check_applicable(spec)
         check_writable(self.results)
-        device = resolve_device(spec.device)
+        device = resolve_device(self.device if spec.is_teacher else spec.device)
+        self.device = device.type
+        check_precision(spec.train.precision, device.type)
         dataset = build_dataset(spec, self.data_root)
-        spec = _identified(replace(spec, device=device.type), dataset)
-        for earlier in (spec.teacher(), spec.baseline()):
-            if earlier != spec:
-                self._ensure(earlier, dataset, weights_needed=earlier == teacher_run(spec))
+        spec = replace(spec, dataset=replace(spec.dataset, fingerprint=dataset.fingerprint()))
+        if not spec.is_teacher:
+            spec = replace(spec, device=device.type)
+        if (teacher := spec.teacher_run()) is not None:
+            spec = spec.taught_by(self._teacher(teacher, spec.teacher.weights, dataset))
+        if (plain := spec.baseline()) != spec:
+            self._ensure(plain, dataset, weights_needed=source_run(spec) == plain)
         return spec, dataset
 
-    def _paid_back(self, spec: RunSpec, dataset: Dataset) -> RunSpec:
-        """`spec` with the steps that distilling would have cost, from the records of those runs."""
-        name, variant = (spec.method.options[key] for key in ("method", "variant"))
-        if methods.get(name).teacher == "none":
-            raise UsageError(f"option method of {spec.method.name!r}: {name!r} costs nothing more")
-        rival, _ = self.prepare(with_method(spec, name))
-        teacher = self._ensure(rival.teacher(), dataset) if variant == "all" else None
-        plain, distilled = (self._ensure(run, dataset) for run in (rival.baseline(), rival))
-        extra = extra_steps(plain, distilled, teacher)
-        self.reporter.say(f"{spec.label}: {extra} steps more, the cost of {rival.method.name}")
-        return replace(spec, train=replace(spec.train, extra_steps=extra))
+    def _teacher(self, run: RunSpec, wanted: str, dataset: Dataset) -> str:
+        """The checksum of a teacher's weights; looked up, or else trained.
+
+        Raises DataError when they are not those that are `wanted`.
+        """
+        record = self._ensure(run, dataset, weights_needed=True)
+        weights = record["weights_sha256"]
+        if wanted not in ("", weights):
+            raise DataError(
+                f"{run.label}: the run asked for learned from the weights {wanted[:10]}; those "
+                f"that are here, of the same training, are {weights[:10]}"
+            )
+        return weights
 
     def _ensure(
         self, spec: RunSpec, dataset: Dataset, force: bool = False, weights_needed: bool = False
     ) -> Record:
-        record = None if force else find_record(self.results, spec)
-        weights_needed = weights_needed or spec == spec.teacher()
-        if record is not None and (not weights_needed or self._weights_are_good(spec)):
-            self.reporter.say(f"{spec.label}: done before, {self.results / spec.record_path}")
+        """The record of a run; carries it out when it is not there, or its weights are lost."""
+        weights_needed = weights_needed or spec.is_teacher
+        record = None if force else self._record(spec)
+        if record is not None and (not weights_needed or self._weights_are_good(spec, record)):
+            self.reporter.say(f"{spec.label}: {self._done(spec, record)}")
             return record
         if force:
             store.forget(spec)
+        if record is not None and not spec.is_teacher:
+            self._train_again(spec, record, dataset)
+            return record
         record = self._carry_out(spec, dataset)
         path = write_record(self.results, record)
         maps = [f"{name} mAP {record['metrics'][key]:.2f}" for name, key in HEADLINES]
         self.reporter.say(f"{spec.label}: {', '.join(maps)}; {path}")
         return record
 
-    def _weights_are_good(self, spec: RunSpec) -> bool:
+    def _record(self, spec: RunSpec) -> Record | None:
+        """The record of a run; a published teacher's joins the results, whose tables show it."""
+        own = find_record(self.results, spec)
+        known = known_teacher(self.results, spec) if spec.is_teacher else None
+        if known is not None and known != own:
+            write_record(self.results, known)
+        return known or own
+
+    def _done(self, spec: RunSpec, record: Record) -> str:
+        """Where a run that was done before has its record and its weights."""
+        path = store.found_weights(spec, record["weights_sha256"])
+        if path is not None and path.is_relative_to(published.FOLDER):
+            return f"published, {path}"
+        where = path or "not in KDBENCH_HOME, --force trains them again"
+        return f"done before, {self.results / spec.record_path}; weights: {where}"
+
+    def _weights_are_good(self, spec: RunSpec, record: Record) -> bool:
         """Whether a finished run can be the teacher of another."""
         try:
-            store.load_trained(spec)
+            store.load_recorded(record)
         except DataError as error:
-            self.reporter.say(f"warning: {error}; the teacher is trained again")
+            name = "teacher" if spec.is_teacher else "network"
+            self.reporter.say(f"warning: {error}; the {name} is trained again")
             store.forget(spec)
             return False
         return True
 
+    def _train_again(self, spec: RunSpec, record: Record, dataset: Dataset) -> None:
+        """Trains a student whose weights are lost; its record stays as it is."""
+        networks = build_networks(spec, dataset, torch.device(self.device))
+        self._train(spec, dataset, *networks)
+        if store.checksum(_cpu_state(networks[0])) != record["weights_sha256"]:
+            self.reporter.say(
+                f"warning: {spec.label}: these weights are not those of its record: another "
+                "machine, or another number of threads, ends with other bits"
+            )
+
     def _carry_out(self, spec: RunSpec, dataset: Dataset) -> Record:
-        device = torch.device(spec.device)
+        device = torch.device(self.device)
         student, teacher, method = build_networks(spec, dataset, device)
-        cost = self._train(spec, dataset, student, teacher, method, device)
+        cost = self._train(spec, dataset, student, teacher, method)
         found = detect(student, dataset, device, self.reporter)
         store.save_detections(spec, dataset, found)
+        source = source_run(spec)
         return {
             "schema": SCHEMA,
             "hash": spec.hash,
             "spec": spec.to_dict(),
-            "teacher": source.hash if (source := teacher_run(spec)) else None,
+            "teacher": source.hash if source else None,
+            "teacher_weights": store.checksum(_cpu_state(teacher)) if source else None,
             "metrics": score(dataset, found, student.point_range, teacher_detections(spec)),
             "cost": self._cost(spec, dataset, student, method, device),
             "latency": self._latency(dataset, student, device),
@@ -124,20 +162,22 @@ class Runner:
             "environment": environment(device),
         }
 
-    def _train(self, spec, dataset, student, teacher, method, device) -> dict:
+    def _train(self, spec, dataset, student, teacher, method) -> dict:
         """Trains, or takes the weights of a training that ended without a record."""
         cost = store.load_training(spec, student)
         if cost is None:
-            folder = store.run_folder(spec)
+            device, folder = torch.device(self.device), store.run_folder(spec)
             cost = Training(
                 spec, dataset, student, teacher, method, device, folder, self.reporter
             ).run()
+            if spec.is_teacher:
+                round_matrices(student)
             store.save_training(spec, student, cost)
         return cost
 
     def _cost(self, spec, dataset, student, method, device) -> dict:
         batches = from_dataset(dataset, COST_FRAMES).batches
-        full = build_detector(spec.teacher().detector, dataset.classes).to(device)
+        full = build_detector(spec.full_width(), dataset.classes).to(device)
         return compression(student, full, batches) | {"method_parameters": parameters(method)}
 
     def _latency(self, dataset, student, device) -> dict:
@@ -164,51 +204,16 @@ def build_networks(
     student = build_detector(spec.detector, dataset.classes)
     kind = methods.get(spec.method.name)
     require(kind.name, kind.needs, spec.detector.name, student.taps)
-    teacher = make_teacher(spec, student, store.load_trained)
+    weights = spec.teacher.weights if spec.teacher else ""
+    teacher = make_teacher(spec, student, lambda run: store.load_trained(run, weights))
     if teacher is not None:
         teacher.to(device)
     torch.manual_seed(spec.seed + 1)
     teacher_taps = student.taps if teacher is None else teacher.taps
-    method = kind(student.taps, teacher_taps, **spec.method.options)
+    method = build_method(spec.method, student.taps, teacher_taps)
     if teacher is not None:
         method.prepare_student(student, teacher)
     return student.to(device), teacher, method.to(device)
-
-
-def teacher_run(spec: RunSpec) -> RunSpec | None:
-    """The run whose trained weights are those of the teacher; None when there is no such run."""
-    kind = methods.get(spec.method.name).teacher
-    return {"trained": spec.teacher(), "self": spec.baseline()}.get(kind)
-
-
-def make_teacher(
-    spec: RunSpec, student: Detector, load: Callable[[RunSpec], Detector]
-) -> Detector | None:
-    """The teacher a run's method asks for, frozen; `load` gives the trained detector of a run.
-
-    It is in evaluation mode, save an untrained one: its running statistics are those of no data,
-    and would let its features fade from layer to layer. Its batch norms take the statistics of
-    each batch, and keep none.
-    """
-    kind = methods.get(spec.method.name).teacher
-    if kind == "none":
-        return None
-    if kind == "ema":
-        teacher = copy.deepcopy(student)
-    elif kind == "random":
-        teacher = build_detector(spec.teacher().detector, student.classes)
-    else:
-        teacher = load(teacher_run(spec))
-    teacher.requires_grad_(False).eval()
-    if kind == "random":
-        for module in teacher.train().modules():
-            if hasattr(module, "track_running_stats"):
-                module.track_running_stats = False
-    return teacher
-
-
-def _identified(spec: RunSpec, dataset: Dataset) -> RunSpec:
-    return replace(spec, dataset=replace(spec.dataset, fingerprint=dataset.fingerprint()))
 
 
 def _cpu_state(detector: Detector) -> dict[str, torch.Tensor]:

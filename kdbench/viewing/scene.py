@@ -52,9 +52,9 @@ class Scene:
 
 def runs_to_show(spec: RunSpec) -> tuple[list[Shown], list[str]]:
     """Teacher, `none` and the run itself, and a line for each whose detections are not there."""
-    wanted = {"teacher": spec.teacher(), "none": spec.baseline(), spec.method.name: spec}
+    wanted = {"teacher": spec.teacher_run(), "none": spec.baseline(), spec.method.name: spec}
     found, absent = [], []
-    for title, run in {run.hash: (title, run) for title, run in wanted.items()}.values():
+    for title, run in {run.hash: (title, run) for title, run in wanted.items() if run}.values():
         try:
             found.append(Shown(title, load_detections(run)))
         except DataError as error:

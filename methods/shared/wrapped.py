@@ -18,7 +18,7 @@ class Wrapped(Method):
             raise UsageError(f"option method: {method!r} does not learn from a trained teacher")
         if absent := missing(kind.needs, student):
             raise UsageError(f"option method: {method!r} needs {', '.join(absent)}")
-        self.method = kind(student, teacher, **options)
+        self.method = kind(student, teacher, **kind.neutral | options)
         self.logs = self.method.logs
 
     def forward(self, student, teacher, batch):

@@ -17,7 +17,7 @@ from kdbench.geometry import kitti_labels
 from kdbench.measure.inputs import generated
 from kdbench.ops.sparse import SparseTensor, SubMConv3d
 from kdbench.runs.build import build_detector
-from kdbench.runs.spec import build_spec
+from kdbench.runs.settings import build_spec
 from kdbench.training.conformance import CLASSES, tiny_scene
 
 LINEAR = 1.15  # what an exponent may be: sorting and caches are no more than that

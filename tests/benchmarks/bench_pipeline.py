@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from kdbench.dataset import Batch, collate
-from kdbench.runs.spec import build_spec
+from kdbench.runs.settings import build_spec
 from kdbench.training.data import build_dataset, epoch_order
 from kdbench.training.loop import Meter, Training
 from kdbench.training.progress import Reporter

@@ -10,7 +10,7 @@ from kdbench.ops.point_grouping import ball_query, gather_rows, three_nearest
 from kdbench.ops.point_sampling import farthest_points
 from kdbench.ops.roi_points import roi_points
 from kdbench.runs.build import build_detector
-from kdbench.runs.spec import build_spec
+from kdbench.runs.settings import build_spec
 from kdbench.training.conformance import CLASSES, tiny_scene
 
 RANGE = (0.0, -40.0, -3.0, 70.4, 40.0, 1.0)

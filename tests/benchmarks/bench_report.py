@@ -19,7 +19,8 @@ from kdbench.evaluation.resample import DRAWS, pack
 from kdbench.leaderboard.behaviour import AGREEMENT
 from kdbench.registry import methods
 from kdbench.runs.records import SCHEMA, write_record
-from kdbench.runs.spec import RunSpec, build_spec, with_method
+from kdbench.runs.settings import build_spec, with_method
+from kdbench.runs.spec import RunSpec
 
 CLASSES = ("car", "pedestrian", "cyclist")
 METRICS = ("bbox", "aos", "bev", "3d")
@@ -90,7 +91,7 @@ def runs():
     worlds = itertools.product(("synthetic", "kitti"), ("quick", "standard"), DETECTORS)
     for dataset, profile, detector in worlds:
         spec = build_spec(dataset=dataset, profile=profile, detector=detector)
-        yield spec.teacher()
+        yield with_method(spec, "kd").teacher_run()
         for name, ratio, seed in itertools.product(METHODS, (2.0, 4.0, 8.0, 16.0), range(4)):
             run = replace(with_method(spec, name), seed=seed)
             yield replace(run, detector=replace(run.detector, ratio=ratio))

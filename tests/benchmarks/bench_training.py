@@ -6,7 +6,7 @@ import torch
 from kdbench.dataset import Batch
 from kdbench.measure.inputs import generated
 from kdbench.runs.build import build_detector
-from kdbench.runs.spec import build_spec
+from kdbench.runs.settings import build_spec
 from kdbench.training.conformance import CLASSES, tiny_scene
 
 FRAMES = 4

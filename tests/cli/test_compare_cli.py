@@ -12,7 +12,7 @@ import yaml
 from kdbench.cli import COMMANDS, group, main
 from kdbench.cli.compare import Percentage
 from kdbench.runs.records import SCHEMA, write_record
-from kdbench.runs.spec import build_spec
+from kdbench.runs.settings import build_spec
 
 SPEC = build_spec(method="kd", ratio=4)
 WORKFLOW = Path(__file__).resolve().parents[2] / ".github/workflows/kdbench.yml"

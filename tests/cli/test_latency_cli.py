@@ -1,7 +1,6 @@
 """`kdbench latency`: what is measured and said; the figures themselves are not tested."""
 
 import json
-from dataclasses import asdict
 
 import pytest
 import torch
@@ -10,7 +9,8 @@ from kdbench.cli import main
 from kdbench.dataset import Dataset
 from kdbench.measure import inputs
 from kdbench.runs.build import build_detector
-from kdbench.runs.spec import build_spec
+from kdbench.runs.records import SCHEMA
+from kdbench.runs.settings import build_spec
 
 FEW = ["--frames", "2", "--repeats", "2", "--warmup", "0", "--device", "cpu"]
 
@@ -47,10 +47,12 @@ def record(tmp_path, monkeypatch):
     network = build_detector(spec.detector, Dataset.classes)
     torch.nn.init.constant_(network.head.outputs.bias, 2.0)  # finds something
     monkeypatch.setattr("kdbench.training.data.build_dataset", lambda spec, root: Two())
-    monkeypatch.setattr("kdbench.runs.store.load_trained", lambda spec: network)
+    monkeypatch.setattr("kdbench.runs.store.load_recorded", lambda record: network)
     monkeypatch.setattr(inputs, "collate", lambda frames: clouds[frames[0]])
     path = tmp_path / "record.json"
-    path.write_text(json.dumps({"spec": asdict(spec)}))
+    parts = dict.fromkeys(("metrics", "cost", "latency", "training"), {})
+    found = {"schema": SCHEMA, "hash": spec.hash, "spec": spec.to_dict()}
+    path.write_text(json.dumps(found | parts))
     return str(path)
 
 
@@ -127,9 +129,9 @@ def test_mistakes_are_one_line(capsys, record, tmp_path, monkeypatch):
     assert "leave out --detector" in fails(capsys, "--run", record, "--ratio", "4")
     assert "cannot be read" in fails(capsys, "--run", str(tmp_path / "absent.json"))
     (tmp_path / "other.json").write_text("[1]")
-    assert "not the record of a run" in fails(capsys, "--run", str(tmp_path / "other.json"))
+    assert "record schema None" in fails(capsys, "--run", str(tmp_path / "other.json"))
     (tmp_path / "broken.json").write_text("{")
-    assert "not the record of a run" in fails(capsys, "--run", str(tmp_path / "broken.json"))
+    assert "record schema None" in fails(capsys, "--run", str(tmp_path / "broken.json"))
     assert "unknown device 'tpu'" in fails(capsys, "--device", "tpu")
     assert "CUDA graph needs" in fails(capsys, "--profile", "tiny", "--graph", "--device", "cpu")
     assert "repeats must be" in fails(capsys, "--profile", "tiny", "--repeats", "0")

@@ -10,7 +10,8 @@ from PIL import Image
 
 from kdbench.detector import Detections
 from kdbench.runs.records import SCHEMA, write_record
-from kdbench.runs.spec import RunSpec, build_spec
+from kdbench.runs.settings import build_spec
+from kdbench.runs.spec import RunSpec
 from kdbench.runs.store import run_folder, save_detections
 from kdbench.training.data import build_dataset
 
@@ -29,7 +30,7 @@ def runs(kdbench, kitti_tree, tmp_path):
     spec = build_spec(profile="tiny", dataset="kitti", method="kd", ratio=4.0)
     dataset = build_dataset(spec, str(kitti_tree))
     spec = replace(spec, dataset=replace(spec.dataset, fingerprint=dataset.fingerprint()))
-    named = {"teacher": spec.teacher(), "none": spec.baseline(), "kd": spec}
+    named = {"teacher": spec.teacher_run(), "none": spec.baseline(), "kd": spec}
     finds = {"teacher": {"000002", "000003"}, "none": set(), "kd": {"000003"}}
     for name, run in named.items():
         found = {i: detections(dataset.frame(i), i in finds[name]) for i in dataset.ids("val")}

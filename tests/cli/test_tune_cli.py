@@ -5,7 +5,7 @@ import json
 import pytest
 
 from kdbench.cli import main
-from kdbench.runs.spec import build_spec
+from kdbench.runs.settings import build_spec
 
 
 @pytest.fixture

@@ -204,7 +204,7 @@ def test_database_is_kept_in_a_file(kitti_tree, tmp_path):
     folder = tmp_path / "cache"
     data = KittiTree(root=kitti_tree, cache_dir=folder)
     first = data.database
-    assert [p.name for p in folder.iterdir()] == [f"gt-database-v1-{data.fingerprint()}.npz"]
+    assert [p.name for p in folder.glob("*.npz")] == [f"gt-database-v1-{data.fingerprint()}.npz"]
     again = gt_database.load_or_build(folder, data.fingerprint(), recordings=None)
     for name in ("points", "starts", "boxes", "labels", "difficulty"):
         a, b = getattr(first, name), getattr(again, name)
@@ -214,7 +214,7 @@ def test_database_is_kept_in_a_file(kitti_tree, tmp_path):
 @pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b"PK" + b])
 def test_damaged_database_is_built_anew(kitti_tree, tmp_path, damage):
     whole = KittiTree(root=kitti_tree, cache_dir=tmp_path / "cache").database
-    (path,) = (tmp_path / "cache").iterdir()
+    (path,) = (tmp_path / "cache").glob("*.npz")
     path.write_bytes(damage(path.read_bytes()))
     with pytest.warns(RuntimeWarning, match="npz: damaged, built anew"):
         database = KittiTree(root=kitti_tree, cache_dir=tmp_path / "cache").database

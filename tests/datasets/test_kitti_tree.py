@@ -1,12 +1,14 @@
 """Reading, cropping, fingerprints and verification of a KITTI tree."""
 
 import json
+import os
 import shutil
 import struct
 
 import numpy as np
 import pytest
 
+from kdbench.datasets import fingerprint
 from kdbench.datasets.frame_cache import FrameCache
 from kdbench.datasets.image_frustum import KITTI_IMAGE_SIZES, image_size, in_image
 from kdbench.datasets.kitti import Kitti
@@ -177,6 +179,38 @@ def test_fingerprint_depends_on_the_frames_taken(kitti_tree):
     whole = KittiTree(root=kitti_tree).fingerprint()
     assert KittiTree(root=kitti_tree, train_frames=2).fingerprint() != whole
     assert KittiTree(root=kitti_tree, train_frames=100).fingerprint() == whole
+
+
+@pytest.mark.parametrize("cached", [True, False])
+@pytest.mark.parametrize("keep_times", [True, False])
+def test_bytes_corrected_in_place_are_new_data(kitti_tree, tmp_path, cached, keep_times):
+    cache = tmp_path / "cache" if cached else None
+    before = KittiTree(root=kitti_tree, cache_dir=cache).fingerprint()
+    assert KittiTree(root=kitti_tree, cache_dir=cache).fingerprint() == before
+    cloud = kitti_tree / VELODYNE / "000001.bin"
+    times = cloud.stat()
+    points = np.fromfile(cloud, np.float32).reshape(-1, 4)
+    points[:, 3] *= 0.5
+    points.tofile(cloud)  # of the same size
+    if keep_times:
+        os.utime(cloud, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert KittiTree(root=kitti_tree, cache_dir=cache).fingerprint() != before
+    points[:, 3] *= 2
+    points.tofile(cloud)
+    assert KittiTree(root=kitti_tree, cache_dir=cache).fingerprint() == before
+
+
+def test_files_are_hashed_once(kitti_tree, tmp_path, monkeypatch):
+    whole = KittiTree(root=kitti_tree, cache_dir=tmp_path / "cache").fingerprint()
+    monkeypatch.setattr(fingerprint, "_hash", lambda path: pytest.fail(f"read {path} again"))
+    assert KittiTree(root=kitti_tree, cache_dir=tmp_path / "cache").fingerprint() == whole
+
+
+def test_a_damaged_cache_of_hashes_costs_time_alone(kitti_tree, tmp_path):
+    whole = KittiTree(root=kitti_tree, cache_dir=tmp_path / "cache").fingerprint()
+    (cache,) = (tmp_path / "cache/fingerprints").iterdir()
+    cache.write_text("{broken")
+    assert KittiTree(root=kitti_tree, cache_dir=tmp_path / "cache").fingerprint() == whole
 
 
 # --- errors -----------------------------------------------------------------------------------

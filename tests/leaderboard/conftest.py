@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from kdbench.evaluation.resample import pack
-from kdbench.runs.spec import MethodSpec, RunSpec, build_spec
+from kdbench.runs.records import SCHEMA
+from kdbench.runs.settings import build_spec
+from kdbench.runs.spec import MethodSpec, RunSpec
 
 CLASSES = ("car", "pedestrian", "cyclist")
 
@@ -25,7 +27,7 @@ def make_record(spec: RunSpec, bev: float, frames: bool = True, **latency) -> di
         metrics["resamples"] = pack(np.maximum(bev + luck, 0), 150, CLASSES)
     width = 1 / spec.detector.ratio
     return {
-        "schema": 1, "hash": spec.hash, "spec": spec.to_dict(), "metrics": metrics,
+        "schema": SCHEMA, "hash": spec.hash, "spec": spec.to_dict(), "metrics": metrics,
         "cost": {
             "parameters": int(4_800_000 * width), "method_parameters": 7,
             "macs": int(2e9 * width), "ratio": {"parameters": 1 / width, "macs": 1 / width},
@@ -47,8 +49,9 @@ def student():
     """Specs of students at ratio 4, by method; any name will do for one."""
 
     def make(method: str, ratio: float = 4.0, **named) -> RunSpec:
-        spec = build_spec(ratio=ratio, **named)
-        return replace(spec, method=MethodSpec(method, {}))
+        spec = build_spec(method="kd", ratio=ratio, **named)
+        named_so = replace(spec, method=MethodSpec(method, {}))
+        return spec.baseline() if method == "none" else named_so
 
     return make
 
@@ -57,7 +60,7 @@ def student():
 def records(student):
     """One table: a teacher, `none`, and methods of which the name tells the mAP."""
     plain = student("none")
-    made = [make_record(plain.teacher(), 60.0), make_record(plain, 40.0)]
+    made = [make_record(student("kd").teacher_run(), 60.0), make_record(plain, 40.0)]
     for method, bev in (("best", 50.0), ("good", 45.0), ("level", 40.2), ("bad", 30.0)):
         made.append(make_record(student(method), bev))
     return made

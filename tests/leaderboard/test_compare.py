@@ -15,7 +15,7 @@ from kdbench.leaderboard.compare import NO_SAMPLES, compare_pairs
 from kdbench.leaderboard.comparison_text import markdown, rich_tables, summary
 from kdbench.leaderboard.pairing import CannotCompare, Pair, read_run
 from kdbench.runs.records import SCHEMA
-from kdbench.runs.spec import build_spec
+from kdbench.runs.settings import build_spec
 
 LIMITS = Limits()
 SPEC = build_spec(method="kd", ratio=4)

@@ -23,7 +23,8 @@ from kdbench.leaderboard.pairing import (
     why_apart,
 )
 from kdbench.runs.records import SCHEMA, write_record
-from kdbench.runs.spec import RunSpec, build_spec
+from kdbench.runs.settings import build_spec
+from kdbench.runs.spec import RunSpec
 
 SPEC = build_spec(method="kd", ratio=4)
 

@@ -8,7 +8,8 @@ import pytest
 from kdbench.cli.run import run, spec_from
 from kdbench.leaderboard.commands import command
 from kdbench.leaderboard.provenance import repeat
-from kdbench.runs.spec import MethodSpec, RunSpec, build_spec, parse_overrides
+from kdbench.runs.settings import build_spec, parse_overrides
+from kdbench.runs.spec import MethodSpec, RunSpec
 
 
 def understood(line: str) -> RunSpec:
@@ -27,7 +28,7 @@ def understood(line: str) -> RunSpec:
         {},
         {"method": "pointdistiller", "ratio": 4.0, "seed": 3},
         {"method": "kd", "ratio": 2.5, "overrides": {"method.variant": "mse", "train.lr": 1e-5}},
-        {"method": "kd", "overrides": {"method.scale": 0.125, "train.amp": False}},
+        {"method": "kd", "overrides": {"method.scale": 0.125, "teacher.steps": 50}},
         {"dataset": "kitti", "profile": "standard", "overrides": {"dataset.val_frames": 38}},
         {"detector": "second", "profile": "paper"},
         {"overrides": {"detector.point_range": [0.0, -1.5, -3.0, 20.0, 1.5, 1.0]}},

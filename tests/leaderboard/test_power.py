@@ -9,7 +9,7 @@ from kdbench.evaluation.resample import frame_weights, pack
 from kdbench.leaderboard.bootstrap import interval
 from kdbench.leaderboard.cells import paired_cells
 from kdbench.leaderboard.power import Noise, detectable, measured_noise, seeds_needed
-from kdbench.runs.spec import build_spec
+from kdbench.runs.settings import build_spec
 
 FRAMES, DRAWS = 150, 300
 WEIGHTS = frame_weights(FRAMES, DRAWS)

@@ -6,8 +6,9 @@ import pytest
 from kdbench.evaluation.resample import pack
 from kdbench.leaderboard.columns import ACCURACY
 from kdbench.leaderboard.rows import leaderboard
-from kdbench.leaderboard.tables import markdown, rich_tables, write_tables
-from kdbench.runs.spec import RunSpec, build_spec
+from kdbench.leaderboard.tables import markdown, rich_tables, sections, write_tables
+from kdbench.runs.settings import build_spec
+from kdbench.runs.spec import RunSpec
 
 
 def with_frames(made: dict, noise: float = 1.0) -> dict:
@@ -35,7 +36,7 @@ def record(spec: RunSpec, bev: float, step: float = 0.1) -> dict:
 
 
 KD = build_spec(method="kd", ratio=4)
-NONE, TEACHER = KD.baseline(), KD.teacher()
+NONE, TEACHER = KD.baseline(), KD.teacher_run()
 
 
 def row_of(rows, label):
@@ -113,15 +114,43 @@ def test_no_share_of_a_gap_within_noise():
     assert row_of(leaderboard(records), "kd (bce)")["bev_recovered"] == pytest.approx(2 / 40)
 
 
-def test_rows_that_differ_in_the_detector_or_its_frames_are_told_apart():
-    options = KD.detector.options | {"nms_after": 7}
-    other = replace(KD, detector=replace(KD.detector, options=options))
-    labels = [r["label"] for r in leaderboard([record(KD, 46), record(other, 45)])]
-    assert labels == ["kd (bce) detector.nms_after=50", "kd (bce) detector.nms_after=7"]
-    options = KD.dataset.options | {"augmentation": {"rotation": 0.9}}
-    other = replace(KD, dataset=replace(KD.dataset, options=options))
-    labels = [r["label"] for r in leaderboard([record(KD, 46), record(other, 45)])]
-    assert labels[1] == "kd (bce) dataset.augmentation={'rotation': 0.9}"
+def test_tables_of_one_name_are_told_apart_by_options_or_teacher():
+    other = replace(
+        KD, detector=replace(KD.detector, options=KD.detector.options | {"nms_after": 7})
+    )
+    titles = [title for title, _ in sections(leaderboard([record(KD, 46), record(other, 45)]))]
+    assert [title.rpartition(", ")[2] for title in titles] == ["nms_after 50", "nms_after 7"]
+    taught = [record(KD.taught_by(weights), 46) for weights in ("a" * 64, "b" * 64)]
+    titles = [title for title, _ in sections(leaderboard(taught))]
+    assert titles[0].endswith(f"teacher {TEACHER.hash} aaaaaaaaaa")
+
+
+def test_each_number_of_steps_and_precision_has_a_table_of_its_own():
+    changes = {"steps": 7}, {"precision": "bfloat16"}
+    others = [replace(KD, train=replace(KD.train, **change)) for change in changes]
+    tables = sections(leaderboard([record(spec, 45) for spec in (KD, *others)]))
+    assert len(tables) == 3
+    assert any("7 steps" in title for title, _ in tables)
+    assert any("bfloat16" in title for title, _ in tables)
+
+
+def test_a_table_has_one_teacher_and_none_stands_in_each():
+    records = [record(NONE, 40)]
+    for weights, bev in (("a" * 64, 46), ("b" * 64, 48)):
+        records.append(record(KD.taught_by(weights), bev))
+    records.append(record(TEACHER, 60) | {"weights_sha256": "b" * 64})
+    tables = [[row["label"] for row in rows] for _, rows in sections(leaderboard(records))]
+    assert tables == [["none", "kd (bce)"], ["teacher", "none", "kd (bce)"]]
+    rows = [row for row in leaderboard(records) if row["method"] == "kd"]
+    assert [row["bev_gain"] for row in rows] == [6, 8]
+    assert [row["bev_recovered"] for row in rows] == [None, pytest.approx(8 / 20)]
+
+
+def test_rows_that_differ_in_their_frames_are_told_apart():
+    options = NONE.dataset.options | {"augmentation": {"rotation": 0.9}}
+    other = replace(NONE, dataset=replace(NONE.dataset, options=options))
+    labels = [r["label"] for r in leaderboard([record(NONE, 46), record(other, 45)])]
+    assert labels[1] == "none dataset.augmentation={'rotation': 0.9}"
 
 
 def test_ratios_stand_in_tables_of_their_own():

@@ -7,10 +7,10 @@ from kdbench.errors import UsageError
 from kdbench.methods.fitnet import FitNet
 from kdbench.methods.random_teacher import RandomTeacher
 from kdbench.runs.build import build_detector
-from kdbench.runs.spec import build_spec
+from kdbench.runs.settings import build_spec
 from kdbench.runs.store import checksum
 from kdbench.training.conformance import CLASSES, tiny_scene
-from kdbench.training.run import make_teacher
+from kdbench.training.teachers import make_teacher
 
 SPEC = build_spec(profile="tiny", method="random-teacher", ratio=4.0)
 

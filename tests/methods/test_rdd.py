@@ -10,7 +10,7 @@ from shapely.geometry import box as rectangle
 
 from kdbench.methods.rdd import RDD
 from kdbench.runs.build import build_detector
-from kdbench.runs.spec import build_spec
+from kdbench.runs.settings import build_spec
 from kdbench.taps import Kind, TapSpec
 from kdbench.training.conformance import CLASSES
 

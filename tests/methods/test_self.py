@@ -4,15 +4,15 @@ import torch
 
 from kdbench.methods.self import SelfTeaching
 from kdbench.runs.build import build_detector
-from kdbench.runs.spec import build_spec
+from kdbench.runs.settings import build_spec
 from kdbench.training.conformance import CLASSES
-from kdbench.training.run import make_teacher, teacher_run
+from kdbench.training.teachers import make_teacher, source_run
 
 SPEC = build_spec(profile="tiny", method="self", ratio=4.0, seed=3)
 
 
 def test_the_teacher_is_the_same_student_without_distillation():
-    run = teacher_run(SPEC)
+    run = source_run(SPEC)
     assert run == SPEC.baseline()
     assert (run.detector.ratio, run.seed, run.method.name) == (4.0, 3, "none")
 

@@ -9,7 +9,7 @@ from torch.autograd import gradcheck
 
 from kdbench.methods.sparsekd import SparseKD, centre_heat
 from kdbench.runs.build import build_detector
-from kdbench.runs.spec import build_spec
+from kdbench.runs.settings import build_spec
 from kdbench.taps import Kind, TapSpec
 from kdbench.training.conformance import CLASSES, tiny_scene
 

@@ -8,7 +8,7 @@ from kdbench.methods.sparsekd_full import SparseKDFull
 from kdbench.methods.tgi import TeacherGuidedInitialisation
 from kdbench.registry.options import defaults_of
 from kdbench.runs.build import build_detector
-from kdbench.runs.spec import build_spec
+from kdbench.runs.settings import build_spec
 from kdbench.training.conformance import CLASSES, tiny_scene
 
 

@@ -6,7 +6,7 @@ from torch import nn
 
 from kdbench.methods.tgi import TeacherGuidedInitialisation
 from kdbench.runs.build import build_detector
-from kdbench.runs.spec import build_spec
+from kdbench.runs.settings import build_spec
 from kdbench.training.conformance import CLASSES, tiny_scene
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from kdbench.errors import KdbenchError
 from kdbench.runs.records import (
+    SCHEMA,
     check_writable,
     find_record,
     read_record,
@@ -15,7 +16,12 @@ from kdbench.runs.spec import RunSpec
 
 def record_of(spec: RunSpec) -> dict:
     parts = dict.fromkeys(("cost", "latency", "training"), {"some": 1})
-    known = {"schema": 1, "hash": spec.hash, "spec": spec.to_dict(), "metrics": {"bev_map": 1.0}}
+    known = {
+        "schema": SCHEMA,
+        "hash": spec.hash,
+        "spec": spec.to_dict(),
+        "metrics": {"bev_map": 1.0},
+    }
     return known | parts
 
 
@@ -41,7 +47,7 @@ def test_damage_and_other_schemas_are_named(tmp_path):
     with pytest.raises(KdbenchError, match=f"{path}: not a record"):
         read_record(path)
     path.write_text(json.dumps({"schema": 99}))
-    with pytest.raises(KdbenchError, match="schema 99, this version reads 1"):
+    with pytest.raises(KdbenchError, match="schema 99, this version reads up to 2"):
         read_record(path)
 
 

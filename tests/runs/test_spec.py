@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdbench.errors import UsageError
-from kdbench.runs.spec import RunSpec, build_spec, parse_overrides, read_config, with_method
+from kdbench.errors import Note, UsageError
+from kdbench.runs.settings import budget_of, build_spec, parse_overrides, read_config
+from kdbench.runs.spec import RunSpec
 
 
 def test_the_hash_is_of_the_content():
@@ -37,20 +38,73 @@ def test_where_the_data_lie_is_no_part_of_a_run():
 
 
 def test_teacher_and_baseline_of_a_run():
-    spec = build_spec(method="kd", ratio=4, seed=2, overrides={"train.teacher_steps": 7})
-    teacher, baseline = spec.teacher(), spec.baseline()
+    spec = build_spec(method="kd", ratio=4, seed=2, overrides={"teacher.steps": 7})
+    teacher, baseline = spec.teacher_run(), spec.baseline()
     assert (teacher.detector.ratio, teacher.method.name, teacher.seed) == (1, "none", 0)
     assert teacher.train.steps == 7
-    assert teacher.teacher() == teacher == baseline.teacher()
+    assert teacher.is_teacher and not baseline.is_teacher
+    assert teacher.teacher_run() is None and teacher.baseline() == teacher
     assert (baseline.detector.ratio, baseline.method.name, baseline.seed) == (4, "none", 2)
-    assert baseline.baseline() == baseline
+    assert baseline.baseline() == baseline and baseline.teacher is None
 
 
-def test_extra_steps_are_the_runs_own():
-    spec = build_spec(ratio=4, overrides={"train.extra_steps": 5})
-    assert spec.train.total_steps == spec.train.steps + 5
-    for other in (spec.teacher(), spec.baseline(), with_method(spec, "kd")):
-        assert other.train.extra_steps == 0
+@pytest.mark.parametrize(
+    "named",
+    [
+        {"seed": 5}, {"ratio": 16}, {"device": "cuda"}, {"method": "fitnet"}, {"budget": 4},
+        {"overrides": {"train.lr": 0.002, "train.batch_size": 2, "train.precision": "bfloat16"}},
+    ],
+)  # fmt: skip
+def test_a_teacher_is_the_same_whoever_learns_from_it(named):
+    teacher = build_spec(method="kd", ratio=4).teacher_run()
+    assert build_spec(**{"method": "kd", "ratio": 4} | named).teacher_run().hash == teacher.hash
+
+
+def test_teachers_settings_are_its_own():
+    spec = build_spec(method="kd", overrides={"teacher.lr": 0.01, "teacher.precision": "float16"})
+    assert (spec.teacher.lr, spec.train.lr) == (0.01, 0.003)
+    assert spec.teacher_run().train.precision == "float16"
+
+
+@pytest.mark.parametrize("method", ["none", "self", "mean-teacher"])
+def test_a_run_without_a_trained_teacher_is_one_run_whatever_teaches_beside_it(method):
+    spec, other = (
+        build_spec(method=method, overrides={"teacher.steps": steps}) for steps in (7, 8)
+    )
+    assert spec.teacher is None and spec.hash == other.hash
+
+
+def test_an_untrained_teacher_is_a_network_without_a_schedule():
+    spec = build_spec(method="random-teacher", overrides={"teacher.steps": 7})
+    assert (spec.teacher.steps, spec.teacher.detector) == (0, "pointpillars")
+    assert spec.teacher_run() is None
+
+
+def test_a_budget_is_a_number_of_steps_and_nothing_else():
+    spec = build_spec(budget="1/2")
+    assert spec == build_spec(overrides={"train.steps": 225})
+    assert build_spec(budget=4).train.steps == 1800
+    assert [budget_of(build_spec(budget=b)) for b in (1, 4, "1/2")] == [1, 4, 0.5]
+    with pytest.raises(UsageError, match="give a budget or train.steps"):
+        build_spec(budget=2, overrides={"train.steps": 3})
+    for wrong in (0, -1, "a", "1/0", "nan", "inf"):
+        with pytest.raises(UsageError, match="budget: "):
+            build_spec(budget=wrong)
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [
+        ({"train.teacher_steps": 7}, {"teacher.steps": 7}),
+        ({"train.amp": False}, {"train.precision": "float32"}),
+        ({"train.amp": True}, {"train.precision": "float32"}),  # of use with CUDA alone
+        ({"train.extra_steps": 5}, {"train.steps": 455}),
+    ],
+)
+def test_retired_settings_are_still_read_and_named(given, taken):
+    with pytest.warns(Note, match=f"{next(iter(given))}.* is no more"):
+        spec = build_spec(method="kd", overrides=given)
+    assert spec == build_spec(method="kd", overrides=taken)
 
 
 @pytest.fixture
@@ -99,14 +153,14 @@ def test_a_control_wraps_a_method_as_the_profile_has_it():
         ({"overrides": {"trian.steps": 1}}, "unknown configuration key 'trian.steps'"),
         ({"overrides": {"train.steps": "many"}}, "train.steps: 'many' is not of type int"),
         ({"overrides": {"train.steps": 0}}, "train.steps must be above 0"),
-        ({"overrides": {"train.amp": 1}}, "train.amp: 1 is not of type bool"),
+        ({"overrides": {"train.precision": "half"}}, "unknown value of train.precision 'half'"),
+        ({"overrides": {"teacher.stepz": 1}}, "did you mean 'teacher.steps'"),
         ({"method": "kd", "overrides": {"method.wieght": 1}}, "did you mean 'weight'"),
         ({"method": "kd", "overrides": {"method.variant": "mze"}}, "did you mean 'mse'"),
         ({"method": "kd", "overrides": {"method.scal": 1}}, "did you mean 'scale'"),
         ({"method": "kd", "overrides": {"method.scale": -1}}, "must be 0 or more"),
         ({"method": "self", "overrides": {"method.method": "kdd"}}, "did you mean 'kd'"),
         ({"method": "self", "overrides": {"method.options": {"x": 1}}}, "unknown option of method"),
-        ({"overrides": {"train.extra_steps": -1}}, "must be 0 or more"),
         ({"overrides": {"detector.pilar_size": 1}}, "did you mean 'pillar_size'"),
         ({"overrides": {"dataset.frames": 1}}, "unknown option of dataset 'synthetic'"),
     ],
@@ -117,9 +171,9 @@ def test_mistakes_are_named(arguments, message):
 
 
 def test_overrides_from_the_command_line():
-    texts = ["train.lr=1e-3", "method.variant=mse", "train.amp=false", "detector.x=[1, 2]"]
+    texts = ["train.lr=1e-3", "method.variant=mse", "train.batch_size=2", "detector.x=[1, 2]"]
     assert parse_overrides(texts) == {
-        "train.lr": "1e-3", "method.variant": "mse", "train.amp": False, "detector.x": [1, 2],
+        "train.lr": "1e-3", "method.variant": "mse", "train.batch_size": 2, "detector.x": [1, 2],
     }  # fmt: skip
     assert build_spec(overrides={"train.lr": "1e-3"}).train.lr == 0.001
     with pytest.raises(UsageError, match="expected key=value"):

@@ -14,7 +14,7 @@ from kdbench.runs.records import read_records
 
 SWEEP = [
     sys.executable, "-m", "kdbench", "sweep", "--methods", "kd,fitnet", "--seeds", "2",
-    "--profile", "tiny", "--set", "train.steps=6", "--set", "train.teacher_steps=6",
+    "--profile", "tiny", "--set", "train.steps=6", "--set", "teacher.steps=6",
 ]  # fmt: skip
 
 

@@ -1,28 +1,26 @@
 """Which cells a sweep has, and in which order."""
 
-from dataclasses import replace
-
 import pytest
 
 from kdbench.errors import UsageError
 from kdbench.registry import methods
 from kdbench.runs.build import build_detector
-from kdbench.runs.records import write_record
+from kdbench.runs.records import SCHEMA, write_record
 from kdbench.runs.spec import RunSpec
-from kdbench.runs.store import save_weights
-from kdbench.sweep.plan import CACHED, NOT_APPLICABLE, READY, expand, find_done, plan
+from kdbench.runs.store import checksum, save_weights
+from kdbench.sweep.plan import CACHED, NOT_APPLICABLE, READY, expand, plan, taught
 
 CLASSES = ("Car", "Pedestrian", "Cyclist")
 TINY = {"profile": "tiny"}
 
 
 def expanded(*names, seeds=(0,), **overrides):
-    return expand(names, ["pointpillars"], [4], seeds, overrides, **TINY)
+    return expand(names, ["pointpillars"], [4], seeds, (1,), overrides, **TINY)
 
 
 def record_of(spec: RunSpec) -> dict:
     parts = dict.fromkeys(("metrics", "cost", "latency", "training"), {"some": 1})
-    return {"schema": 1, "hash": spec.hash, "spec": spec.to_dict(), **parts}
+    return {"schema": SCHEMA, "hash": spec.hash, "spec": spec.to_dict(), **parts}
 
 
 def test_every_method_ratio_and_seed():
@@ -48,13 +46,6 @@ def test_what_a_run_rests_on_comes_first_and_once(tmp_path):
     )
 
 
-def test_longer_waits_for_the_method_whose_cost_it_pays_back(tmp_path):
-    (spec,) = expanded({"name": "longer", "method": "fitnet"})
-    *_, rival, longer = plan([spec], tmp_path)
-    assert (rival.spec.method.name, longer.spec.method.name) == ("fitnet", "longer")
-    assert rival.key in longer.needs
-
-
 def states_of(cells):
     return {(c.spec.method.name, c.spec.detector.ratio): c.state for c in cells}
 
@@ -70,34 +61,42 @@ def test_a_teacher_whose_weights_are_lost_is_trained_once_before_all_who_need_it
     tmp_path, monkeypatch
 ):
     monkeypatch.setenv("KDBENCH_HOME", str(tmp_path / "home"))
-    specs = expanded("none", "kd", "fitnet")
-    for spec in (specs[0].teacher(), specs[0]):
+    specs = expanded("kd", "fitnet")
+    teacher = specs[0].teacher_run()
+    network = build_detector(teacher.detector, CLASSES)
+    record = record_of(teacher) | {"weights_sha256": checksum(network.state_dict())}
+    write_record(tmp_path, record)
+    done = taught(specs[0], tmp_path)
+    for spec in (done, done.baseline()):
         write_record(tmp_path, record_of(spec))
     assert states_of(plan(specs, tmp_path))["none", 1.0] == READY
     assert states_of(plan(specs[:1], tmp_path))["none", 1.0] == CACHED  # nobody needs them
-    teacher = specs[0].teacher()
-    save_weights(teacher, build_detector(teacher.detector, CLASSES))
+    save_weights(teacher, network)
     assert states_of(plan(specs, tmp_path))["none", 1.0] == CACHED
 
 
+def test_a_run_is_known_by_its_teachers_weights_once_those_are_there(tmp_path):
+    (spec,) = expanded("kd")
+    assert taught(spec, tmp_path) == spec
+    write_record(tmp_path, record_of(spec.teacher_run()) | {"weights_sha256": "abc"})
+    assert taught(spec, tmp_path).teacher.weights == "abc"
+    assert taught(spec.baseline(), tmp_path) == spec.baseline()
+
+
+def test_seeds_come_outermost_and_budgets_are_steps():
+    specs = expand(["none", "kd"], ["pointpillars"], [4], (0, 1), (1, "1/2"), **TINY)
+    found = [(s.seed, s.train.steps, s.method.name) for s in specs]
+    assert found == [
+        (seed, steps, name) for seed in (0, 1) for steps in (4, 2) for name in ("none", "kd")
+    ]
+
+
 def test_rounds(tmp_path):
-    specs = expand(["longer", "kd", "none"], ["pointpillars", "second"], [4, 16], (0,), **TINY)
+    specs = expand(["kd", "none"], ["pointpillars", "second"], [4], (0, 1), **TINY)
     cells = plan(specs, tmp_path)
-    names = ["teacher" if c.spec == c.spec.teacher() else c.spec.method.name for c in cells]
-    rounds = [list(dict.fromkeys(group)) for group in (names[:2], names[2:6], names[-4:])]
-    assert rounds == [["teacher"], ["none"], ["longer"]]
-    assert set(names[6:-4]) == {"kd", "pointdistiller"}
-    places = {cell.key: i for i, cell in enumerate(cells)}
-    assert all(places[need] < i for i, cell in enumerate(cells) for need in cell.needs)
-
-
-def test_a_run_that_pays_back_is_found_with_the_steps_that_it_got(tmp_path):
-    (spec,) = expanded("longer")
-    assert find_done(tmp_path, spec) is None
-    ran = replace(spec, train=replace(spec.train, extra_steps=7))
-    write_record(tmp_path, record_of(ran))
-    assert find_done(tmp_path, spec)["hash"] == ran.hash
-    assert find_done(tmp_path, replace(spec, seed=1)) is None
+    assert [c.spec.is_teacher for c in cells] == [True] * 2 + [False] * 8
+    rounds = [(c.spec.seed, c.spec.method.name) for c in cells[2:]]
+    assert rounds == [(s, m) for s in (0, 1) for m in ("none", "kd") for _ in range(2)]
 
 
 def test_what_does_not_apply_is_a_cell_that_is_never_run(tmp_path, monkeypatch):

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from kdbench.runs.spec import build_spec
+from kdbench.runs.settings import build_spec
 from kdbench.sweep.plan import DONE, FAILED, Cell
 from kdbench.sweep.schedule import Schedule
 

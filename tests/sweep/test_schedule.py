@@ -98,6 +98,6 @@ def test_an_interrupt_stops_the_engine_and_is_passed_on():
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        Schedule(made, engine, lambda cell: None, interrupted, pause=0).run()
+        Schedule(made, engine, lambda cell: None, changed=interrupted, pause=0).run()
     assert engine.stopped
     assert READY in [cell.state for cell in made]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from kdbench.runs.spec import build_spec
+from kdbench.runs.settings import build_spec
 from kdbench.training.data import build_dataset
 from kdbench.training.progress import Reporter
 from kdbench.training.run import Runner

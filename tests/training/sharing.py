@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from kdbench.runs import store
-from kdbench.runs.spec import build_spec
+from kdbench.runs.settings import build_spec
 from kdbench.taps import Rows
 from kdbench.training import processes
 from kdbench.training.data import build_dataset
@@ -129,7 +129,7 @@ def train(folder, root, detector, method) -> dict:
     before = states(parts)
     training = Training(spec, dataset, *networks, CPU, folder, Reporter(True))
     if not processes.leads():
-        assert processes.from_leader() == spec  # as `follow` is told what to train
+        assert processes.from_leader() == (spec, "cpu")  # as `follow` is told what to train
     return {"processes": training.run()["processes"], "before": before, "after": states(parts)}
 
 

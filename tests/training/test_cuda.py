@@ -7,7 +7,7 @@ import torch
 
 from kdbench.registry import detectors, methods
 from kdbench.runs.records import read_records
-from kdbench.runs.spec import build_spec
+from kdbench.runs.settings import build_spec
 from kdbench.training import conformance
 
 pytestmark = pytest.mark.cuda
@@ -46,9 +46,9 @@ def test_a_method_teaches_as_on_the_cpu(name):
     assert_close_to_the_cpu(build_spec(profile="tiny", method=name, overrides=named))
 
 
-@pytest.mark.parametrize("half", [False, True])
-def test_a_whole_run(make_runner, make_spec, tmp_path, half):
-    spec = make_spec("pointdistiller", train__steps=3, train__teacher_steps=3, train__amp=half)
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_a_whole_run(make_runner, make_spec, tmp_path, precision):
+    spec = make_spec("pointdistiller", train__steps=3, teacher__steps=3, train__precision=precision)
     make_runner().run(replace(spec, device="cuda"))
     records = read_records(tmp_path / "results")
     assert sorted(r["spec"]["method"]["name"] for r in records) == [
@@ -56,6 +56,6 @@ def test_a_whole_run(make_runner, make_spec, tmp_path, half):
         "none",
         "pointdistiller",
     ]
+    assert sorted(r["spec"]["device"] for r in records) == ["any", "cuda", "cuda"]
     for record in records:
-        assert record["spec"]["device"] == "cuda"
         assert record["training"]["peak_memory_how"].startswith("cuda")

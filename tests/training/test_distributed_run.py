@@ -46,7 +46,7 @@ def start(tmp_path, kitti_tree):
         own = {"KDBENCH_HOME": place / "home", "OMP_NUM_THREADS": 1, "PYTHONPATH": REPOSITORY}
         line = [sys.executable, *launcher, "-m", "kdbench", "run", "--profile", "tiny", "--ratio"]
         line += ["16", "--dataset", "kitti", "--data-root", kitti_tree, "--results", "results"]
-        line += ["--set", "train.teacher_steps=1", *arguments]
+        line += ["--set", "teacher.steps=1", *arguments]
         return subprocess.Popen(
             [str(part) for part in line], cwd=place, text=True,
             env=os.environ | {k: str(v) for k, v in own.items()},

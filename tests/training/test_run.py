@@ -23,8 +23,8 @@ def test_a_run_brings_its_teacher_and_its_baseline(make_runner, make_spec):
     record = runner.run(make_spec("pointdistiller"))
     spec = RunSpec.from_dict(record["spec"])
     done = {r["hash"] for r in read_records(runner.results)}
-    assert done == {spec.hash, spec.teacher().hash, spec.baseline().hash}
-    assert record["teacher"] == spec.teacher().hash
+    assert done == {spec.hash, spec.teacher_run().hash, spec.baseline().hash}
+    assert record["teacher"] == spec.teacher_run().hash
     path = runner.results / f"kitti/pointpillars-x4/pointdistiller/seed0-{spec.hash}.json"
     assert json.loads(path.read_text()) == json.loads(json.dumps(record))
 
@@ -66,7 +66,7 @@ def test_a_training_that_lost_its_record_is_not_trained_again(make_runner, make_
 
 @pytest.mark.parametrize("damage", ["missing", "truncated", "flipped"])
 def test_a_damaged_teacher_is_trained_again_with_a_warning(make_runner, make_spec, capsys, damage):
-    teacher = RunSpec.from_dict(make_runner().run(make_spec("none"))["spec"]).teacher()
+    teacher = RunSpec.from_dict(make_runner().run(make_spec("kd"))["spec"]).teacher_run()
     before = store.checksum(store.load_trained(teacher).state_dict())
     path = store.weights_path(teacher)
     whole = path.read_bytes()
@@ -78,7 +78,7 @@ def test_a_damaged_teacher_is_trained_again_with_a_warning(make_runner, make_spe
         path.write_bytes(whole[:middle] if damage == "truncated" else flipped)
     runner = make_runner()
     runner.reporter.console.quiet = False
-    runner.run(make_spec("kd"))
+    runner.run(make_spec("fitnet"))
     assert "warning" in capsys.readouterr().err
     assert store.checksum(store.load_trained(teacher).state_dict()) == before
 
@@ -131,7 +131,7 @@ main(sys.argv[1:])
 def command(kitti_tree, results, home, steps):
     arguments = ["run", "--profile", "tiny", "--dataset", "kitti", "--data-root", kitti_tree]
     arguments += ["--method", "none", "--ratio", 4, "--results", results, "--quiet"]
-    arguments += ["--set", f"train.steps={steps}", "--set", "train.teacher_steps=1"]
+    arguments += ["--set", f"train.steps={steps}", "--set", "teacher.steps=1"]
     environment = os.environ | {"KDBENCH_HOME": str(home), "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
         [sys.executable, "-c", SCRIPT, *map(str, arguments)], env=environment
@@ -165,37 +165,3 @@ def wait_for_checkpoint(home, process):
             return path
         time.sleep(0.005)
     raise AssertionError("no checkpoint came")
-
-
-def test_longer_pays_back_what_its_rival_cost(make_runner, make_spec):
-    runner = make_runner()
-    for variant in ("all", "step"):
-        spec = make_spec("longer", method__method="fitnet", method__variant=variant)
-        record = runner.run(spec)
-        by_hash = {r["hash"]: r for r in read_records(runner.results)}
-        by_method = {
-            (r["spec"]["method"]["name"], r["spec"]["detector"]["ratio"]): r["training"]
-            for r in by_hash.values()
-        }
-        plain, taught = (by_method[m, 4.0]["seconds_per_step"] for m in ("none", "fitnet"))
-        seconds = 4 * max(0.0, taught - plain)
-        if variant == "all":
-            seconds += 4 * by_method["none", 1.0]["seconds_per_step"]
-        extra = record["spec"]["train"]["extra_steps"]
-        assert extra == max(1, round(seconds / plain))
-        assert record["training"]["steps"] == 4 + extra
-        # The gain is that over the student of the plain schedule.
-        assert RunSpec.from_dict(record["spec"]).baseline().hash in by_hash
-
-
-def test_longer_takes_given_steps_as_they_are(make_runner, make_spec):
-    runner = make_runner()
-    record = runner.run(make_spec("longer", train__extra_steps=2))
-    assert record["training"]["steps"] == 6
-    assert {r["spec"]["method"]["name"] for r in read_records(runner.results)} == {"none", "longer"}
-
-
-@pytest.mark.parametrize("name", ["none", "longer"])
-def test_longer_than_nothing_is_refused(make_runner, make_spec, name):
-    with pytest.raises(UsageError, match="costs nothing more"):
-        make_runner().run(make_spec("longer", method__method=name))

@@ -130,7 +130,6 @@ def test_the_best_mean_wins_and_of_equals_the_least_factor(prepared):
     ("name", "reason"),
     [
         ("none", "teaches by no loss"),
-        ("longer", "teaches by no loss"),
         ("tgi", "teaches by no loss"),
         ("shuffled", "of the method it wraps"),
     ],

@@ -1,7 +1,7 @@
 "use strict";
 const form = document.querySelector(".bar");
 const sections = [...document.querySelectorAll("section.results")];
-const CHOICES = ["dataset", "profile", "detector", "ratio"];
+const CHOICES = ["dataset", "profile", "detector", "ratio", "steps"];
 
 // Sorting: a click on a header; a second one turns it round. Numbers start with the largest.
 function value(row, column) {

@@ -1,0 +1,57 @@
+"""Where the teacher of a run comes from."""
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+
+from kdbench.detector import Detector
+from kdbench.registry import methods
+from kdbench.runs import published
+from kdbench.runs.build import build_detector
+from kdbench.runs.records import Record, find_record
+from kdbench.runs.spec import DetectorSpec, RunSpec
+from kdbench.runs.store import found_weights
+
+
+def source_run(spec: RunSpec) -> RunSpec | None:
+    """The run whose trained weights are those of the teacher; None when there is no such run."""
+    kind = methods.get(spec.method.name).teacher
+    return {"trained": spec.teacher_run(), "self": spec.baseline()}.get(kind)
+
+
+def known_teacher(results: Path, run: RunSpec) -> Record | None:
+    """The record of a teacher's run whose weights are there: one of `results`, or published.
+
+    That of `results` comes first, so that all students of a folder learn from the same bits.
+    """
+    for record in (find_record(results, run), published.record_of(run)):
+        if record is not None and found_weights(run, record["weights_sha256"]):
+            return record
+    return None
+
+
+def make_teacher(
+    spec: RunSpec, student: Detector, load: Callable[[RunSpec], Detector]
+) -> Detector | None:
+    """The teacher a run's method asks for, frozen; `load` gives the trained detector of a run.
+
+    It is in evaluation mode, save an untrained one: its running statistics are those of no data,
+    and would let its features fade from layer to layer. Its batch norms take the statistics of
+    each batch, and keep none.
+    """
+    kind = methods.get(spec.method.name).teacher
+    if kind == "none":
+        return None
+    if kind == "ema":
+        teacher = copy.deepcopy(student)
+    elif kind == "random":
+        network = DetectorSpec(spec.teacher.detector, 1.0, spec.teacher.options)
+        teacher = build_detector(network, student.classes)
+    else:
+        teacher = load(source_run(spec))
+    teacher.requires_grad_(False).eval()
+    if kind == "random":
+        for module in teacher.train().modules():
+            if hasattr(module, "track_running_stats"):
+                module.track_running_stats = False
+    return teacher
