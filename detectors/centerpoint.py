@@ -13,6 +13,7 @@ classes, and no velocities, as for Waymo. The voxel form's 3D encoder has no res
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -21,7 +22,7 @@ from torch import Tensor
 from kdbench.dataset import Batch
 from kdbench.detector import Detections, Detector
 from kdbench.detectors.layers.bev_backbone import BevBackbone, UpsamplingNeck
-from kdbench.detectors.layers.bev_taps import bev_tap_specs, dense_taps
+from kdbench.detectors.layers.bev_taps import bev_tap_specs, dense_stages, dense_taps
 from kdbench.detectors.layers.center_head import CODE_SIZE, CenterHead
 from kdbench.detectors.layers.pillar_map import PillarInputs, PillarMap, check_grid
 from kdbench.detectors.layers.sparse_encoder import STRIDE
@@ -136,6 +137,11 @@ class CenterPoint(Detector):
     def forward(self, inputs: PillarInputs | VoxelInputs) -> Taps:
         x, taps = self.encoder(inputs)
         return taps | self.dense(x)
+
+    def stages(self, inputs: PillarInputs | VoxelInputs) -> Iterator[Taps]:
+        x, taps = self.encoder(inputs)
+        yield taps
+        yield from dense_stages(self.backbone, self.neck, self.head, x)
 
     def dense(self, x: Tensor) -> Taps:
         return dense_taps(self.backbone, self.neck, self.head, x)

@@ -9,6 +9,7 @@ the rows depend on the cloud alone, and batch statistics see points, not padding
 """
 
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -17,7 +18,7 @@ from kdbench.dataset import Batch
 from kdbench.detector import Detections, Detector
 from kdbench.detectors.layers.anchor_head import AnchorHead
 from kdbench.detectors.layers.bev_backbone import BevBackbone, UpsamplingNeck
-from kdbench.detectors.layers.bev_taps import bev_tap_specs, dense_taps
+from kdbench.detectors.layers.bev_taps import bev_tap_specs, dense_stages, dense_taps
 from kdbench.detectors.layers.pillar_encoder import PillarEncoder
 from kdbench.detectors.layers.pillar_map import (
     PillarInputs,
@@ -95,6 +96,11 @@ class PointPillars(Detector):
     def forward(self, inputs: PillarInputs) -> Taps:
         x, taps = pillar_map(self.encoder, self.grid, inputs)
         return taps | self.dense(x)
+
+    def stages(self, inputs: PillarInputs) -> Iterator[Taps]:
+        x, taps = pillar_map(self.encoder, self.grid, inputs)
+        yield taps
+        yield from dense_stages(self.backbone, self.neck, self.head, x)
 
     def dense(self, x: Tensor) -> Taps:
         return dense_taps(self.backbone, self.neck, self.head, x)

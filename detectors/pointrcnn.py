@@ -24,13 +24,14 @@ Deviations from the paper:
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from kdbench.dataset import Batch
-from kdbench.detector import Detections, Detector
+from kdbench.detector import Detections, Detector, merged
 from kdbench.detectors.layers import point_head, rcnn_head, roi_sampling
 from kdbench.detectors.layers.bin_coder import BinCoder
 from kdbench.detectors.layers.nms_by_class import nms_by_class
@@ -160,18 +161,18 @@ class PointRCNN(Detector):
         return PointInputs(pyramid, clouds[..., 3:], filled, seeds, batch.boxes, batch.labels)
 
     def forward(self, inputs: PointInputs) -> Taps:
+        return merged(self.stages(inputs))
+
+    def stages(self, inputs: PointInputs) -> Iterator[Taps]:
         xyz = inputs.pyramid.xyz[0]
         rows = self.backbone(inputs.pyramid, inputs.reflectance)
+        yield {"points": _point_rows(rows, xyz)}
         cls, codes = self.head(rows)
+        yield {"head.cls": cls[:, :, None, None], self._codes: codes[:, :, None, None]}
         boxes, scores, labels = self.head.boxes(cls, codes, xyz)
         rois = self._rois(inputs, boxes, scores, labels)
         *cloud, filled = rcnn_head.pool(rois, xyz, rows.detach(), scores, self.roi_points)
-        return {
-            "points": _point_rows(rows, xyz),
-            "head.cls": cls[:, :, None, None],
-            self._codes: codes[:, :, None, None],
-            "_refinement": Refinement(rois, *self.rcnn(*cloud), filled, inputs.filled),
-        }
+        yield {"_refinement": Refinement(rois, *self.rcnn(*cloud), filled, inputs.filled)}
 
     def _rois(self, inputs: PointInputs, boxes, scores, labels) -> Rois:
         """Proposals; in training those to learn from."""

@@ -9,6 +9,8 @@ Deviation: voxels are dynamic. There is no cap of 5 points a voxel or of 16,000 
 voxels depend on the cloud alone.
 """
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -16,7 +18,7 @@ from kdbench.dataset import Batch
 from kdbench.detector import Detections, Detector
 from kdbench.detectors.layers.anchor_head import AnchorHead
 from kdbench.detectors.layers.bev_backbone import BevBackbone, UpsamplingNeck
-from kdbench.detectors.layers.bev_taps import bev_tap_specs, dense_taps
+from kdbench.detectors.layers.bev_taps import bev_tap_specs, dense_stages, dense_taps
 from kdbench.detectors.layers.sparse_encoder import STRIDE
 from kdbench.detectors.layers.voxel_map import VoxelInputs, VoxelMap, check_voxels
 from kdbench.ops.voxelise import Grid
@@ -90,6 +92,11 @@ class Second(Detector):
     def forward(self, inputs: VoxelInputs) -> Taps:
         x, taps = self.encoder(inputs)
         return taps | self.dense(x)
+
+    def stages(self, inputs: VoxelInputs) -> Iterator[Taps]:
+        x, taps = self.encoder(inputs)
+        yield taps
+        yield from dense_stages(self.backbone, self.neck, self.head, x)
 
     def dense(self, x: Tensor) -> Taps:
         return dense_taps(self.backbone, self.neck, self.head, x)

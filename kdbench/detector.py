@@ -1,6 +1,7 @@
 """The contract of a detector."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -52,6 +53,14 @@ class Detector(nn.Module, ABC):
     def forward(self, inputs: Any) -> Taps:
         """All taps for prepared inputs."""
 
+    def stages(self, inputs: Any) -> Iterator[Taps]:
+        """The taps of `forward` in parts, in the order in which they are computed.
+
+        How far a teacher runs is decided by what is read of it. Without this all taps are one
+        stage.
+        """
+        yield self(inputs)
+
     @abstractmethod
     def loss(self, taps: Taps, batch: Batch) -> dict[str, Tensor]:
         """Weighted detection losses by name, scalars."""
@@ -64,3 +73,8 @@ class Detector(nn.Module, ABC):
     def point_range(self) -> tuple[float, ...]:
         """What the detector sees: x0, y0, z0, x1, y1, z1 in metres, LiDAR frame."""
         raise NotImplementedError
+
+
+def merged(stages: Iterable[Taps]) -> Taps:
+    """All taps of a detector's stages."""
+    return {name: tap for stage in stages for name, tap in stage.items()}

@@ -8,7 +8,8 @@ taps by name or pattern. A name that begins with `_` is no tap: the detector kee
 there what no method should look at.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
@@ -67,7 +68,51 @@ class Rows:
 
 
 TapSpecs = dict[str, TapSpec]
-Taps = dict[str, "torch.Tensor | Rows"]
+Taps = Mapping[str, "torch.Tensor | Rows"]
+
+
+class LazyTaps(Mapping):
+    """Taps whose stages run when one of theirs is first read.
+
+    `stages` yields the taps of a detector stage by stage, `names` are those that it will have
+    yielded at the end, and `around` gives what each stage runs in (no gradients, half precision).
+    A name that begins with `_` is known once its stage has run.
+    """
+
+    def __init__(
+        self,
+        stages: Iterator[Taps],
+        names: "Mapping[str, object]",
+        around: Callable[[], AbstractContextManager],
+    ):
+        self._stages, self._names, self._around = stages, names, around
+        self._found: dict[str, torch.Tensor | Rows] = {}
+
+    def __getitem__(self, name: str):
+        while name not in self._found:
+            if name not in self._names and not name.startswith("_"):
+                raise KeyError(name)
+            with self._around():
+                stage = next(self._stages, None)
+            if stage is None:
+                raise KeyError(name)
+            self._found |= stage
+        return self._found[name]
+
+    def __contains__(self, name) -> bool:
+        return name in self._names or name in self._found
+
+    def __iter__(self):
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __or__(self, other: Taps) -> dict:
+        return dict(self) | dict(other)
+
+    def __ror__(self, other: Taps) -> dict:
+        return dict(other) | dict(self)
 
 
 def find(pattern: str, specs: TapSpecs) -> list[str]:

@@ -6,13 +6,14 @@ box stay together; coordinates and counts of voxels stay where they are. What a 
 gains does not come from what the teacher knows about a place.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
 
 from kdbench.methods.shared.wrapped import Wrapped
 from kdbench.ops.rows import by_frame
-from kdbench.taps import Rows
+from kdbench.taps import Kind, Rows
 
 
 class Shuffled(Wrapped):
@@ -32,16 +33,29 @@ class Shuffled(Wrapped):
 
     def permuted(self, taps):
         """The same taps, with the positions of each frame in random order."""
-        orders = {}
-        private = {name: tap for name, tap in taps.items() if name.startswith("_")}
-        return private | {
-            name: _rows(tap) if isinstance(tap, Rows) else _map(tap, self._is_map(name), orders)
-            for name, tap in taps.items()
-            if name not in private
-        }
+        return Permuted(taps, self.teacher_specs)
 
-    def _is_map(self, name):
-        return self.teacher_specs[name].kind == "bev"
+
+class Permuted(Mapping):
+    """Taps that are permuted when they are first read; those that no one reads are not."""
+
+    def __init__(self, taps, specs):
+        self.taps, self.specs, self.orders, self.found = taps, specs, {}, {}
+
+    def __getitem__(self, name):
+        if name.startswith("_"):
+            return self.taps[name]
+        if name not in self.found:
+            tap, is_map = self.taps[name], self.specs[name].kind == Kind.BEV
+            rows = isinstance(tap, Rows)
+            self.found[name] = _rows(tap) if rows else _map(tap, is_map, self.orders)
+        return self.found[name]
+
+    def __iter__(self):
+        return iter(self.taps)
+
+    def __len__(self):
+        return len(self.taps)
 
 
 def _map(x, channels_first, orders):

@@ -3,7 +3,7 @@
 import pytest
 
 from kdbench.errors import NotApplicable, UsageError
-from kdbench.taps import Kind, TapSpec, choose, find, missing, require
+from kdbench.taps import Kind, LazyTaps, TapSpec, choose, find, missing, require
 
 SPECS = {
     "voxel": TapSpec(Kind.ROWS, 64),
@@ -66,3 +66,55 @@ def test_choose_gives_taps_of_the_kinds_asked_for():
 def test_choose_refuses_no_tap_and_taps_of_other_kinds(pattern):
     with pytest.raises(UsageError, match="among backbone.0, backbone.1, neck$"):
         choose(pattern, SPECS, Kind.BEV)
+
+
+class Around:
+    """Counts how often it is entered."""
+
+    def __init__(self):
+        self.times = 0
+
+    def __call__(self):
+        return self
+
+    def __enter__(self):
+        self.times += 1
+
+    def __exit__(self, *_):
+        return False
+
+
+def lazily(ran):
+    def stages():
+        for i, stage in enumerate(({"a": 1, "b": 2}, {"c": 3}, {"_own": 4})):
+            ran.append(i)
+            yield stage
+
+    around = Around()
+    return LazyTaps(stages(), dict.fromkeys("abc"), around), around
+
+
+def test_stages_run_when_one_of_theirs_is_read_and_once():
+    ran = []
+    taps, around = lazily(ran)
+    assert list(taps) == ["a", "b", "c"] and len(taps) == 3 and "c" in taps and "d" not in taps
+    assert ran == []
+    assert taps["b"] == 2 and taps["a"] == 1 and ran == [0]
+    assert taps["c"] == 3 and ran == [0, 1] and around.times == 2
+    assert taps["_own"] == 4 and ran == [0, 1, 2]
+
+
+def test_a_tap_that_there_is_not_is_a_key_error_and_runs_nothing():
+    ran = []
+    taps, _ = lazily(ran)
+    with pytest.raises(KeyError):
+        taps["d"]
+    assert ran == [] and taps.get("d") is None
+    with pytest.raises(KeyError):
+        taps["_other"]
+
+
+def test_lazy_taps_join_dictionaries():
+    taps, _ = lazily([])
+    assert taps | {"a": 9} == {"a": 9, "b": 2, "c": 3}
+    assert {"z": 0} | taps == {"z": 0, "a": 1, "b": 2, "c": 3}

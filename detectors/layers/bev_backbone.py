@@ -1,5 +1,7 @@
 """The 2D backbone and the upsampling neck over a bird's-eye-view map (SECOND, PointPillars)."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
@@ -28,14 +30,17 @@ class BevBackbone(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """(B, C, H, W) to the map of each stage, and the same before its last ReLU."""
-        maps, preacts = [], []
+        maps, preacts = zip(*self.each(x), strict=True)
+        return list(maps), list(preacts)
+
+    def each(self, x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """The two maps of each stage, in order."""
         for *blocks, (conv, norm, _) in self.stages:
             for block in blocks:
                 x = block(x)
-            preacts.append(norm(conv(x)))
-            x = torch.relu(preacts[-1])
-            maps.append(x)
-        return maps, preacts
+            preact = norm(conv(x))
+            x = torch.relu(preact)
+            yield x, preact
 
     def last_norms(self) -> list[nn.BatchNorm2d]:
         """The batch norm before the last ReLU of each stage."""

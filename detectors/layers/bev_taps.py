@@ -1,5 +1,6 @@
 """The taps of a BEV backbone and its neck: what they are, and their values."""
 
+from collections.abc import Iterator
 from itertools import accumulate
 from operator import mul
 
@@ -28,11 +29,18 @@ def dense_taps(backbone: BevBackbone, neck: nn.Module, head: nn.Module, x: Tenso
     maps, preacts = backbone(x)
     joined = neck(maps)
     heads = {f"head.{name}": y for name, y in head(joined).items()}
-    return bev_taps(maps, preacts) | {"neck": joined} | heads
+    stages = {f"backbone.{i}": y for i, y in enumerate(maps)}
+    return stages | {f"preact.{i}": y for i, y in enumerate(preacts)} | {"neck": joined} | heads
 
 
-def bev_taps(maps: list[Tensor], preacts: list[Tensor]) -> Taps:
-    """The taps of what the backbone returns."""
-    return {f"backbone.{i}": x for i, x in enumerate(maps)} | {
-        f"preact.{i}": x for i, x in enumerate(preacts)
-    }
+def dense_stages(
+    backbone: BevBackbone, neck: nn.Module, head: nn.Module, x: Tensor
+) -> Iterator[Taps]:
+    """The same taps stage by stage: those of the backbone, `neck` and `head.*`."""
+    maps = []
+    for i, (after, before) in enumerate(backbone.each(x)):
+        maps.append(after)
+        yield {f"backbone.{i}": after, f"preact.{i}": before}
+    joined = neck(maps)
+    yield {"neck": joined}
+    yield {f"head.{name}": y for name, y in head(joined).items()}

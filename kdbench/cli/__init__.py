@@ -11,6 +11,7 @@ from rich.console import Console
 from kdbench import __version__
 from kdbench.errors import KdbenchError, Note, UsageError
 from kdbench.measure.allocator import keep_freed
+from kdbench.measure.waiting import wait_briefly
 
 # Sub-command -> where its click command stands. Loaded only when asked for, so that
 # `kdbench --help` does not import torch.
@@ -68,6 +69,7 @@ def group(debug: bool) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """The console script: runs a command; an error is one line and an exit code."""
     keep_freed()
+    wait_briefly()
     _print_notes()
     arguments = sys.argv[1:] if arguments is None else arguments
     # `--debug` is taken anywhere on the line.

@@ -53,6 +53,8 @@ DEFAULTS = {
 @click.option("--spec", "spec_file", metavar="FILE", help="Repeat the run of a record, exactly.")
 @click.option("--results", default="results", show_default=True, help="Folder of records.")
 @click.option("--force", is_flag=True, help="Run again although the record is there.")
+@click.option("--measure", is_flag=True,
+              help="Measure cost and latency of this run, not once for its network.")  # fmt: skip
 @click.option("--quiet", is_flag=True, help="No progress.")
 @click.option("--tensorboard", is_flag=True, help="Write events for TensorBoard (extra).")
 @plugin_option
@@ -64,6 +66,7 @@ def run(
     data_root,
     results,
     force,
+    measure,
     quiet,
     tensorboard,
     json_file,
@@ -81,7 +84,7 @@ def run(
         spec, device = read_settings(config, assignments, spec_file, named)
         processes.check(spec, device)
         reporter = Reporter(quiet, TensorBoard() if tensorboard else None)
-        record = Runner(Path(results), data_root, force, reporter, device).run(spec)
+        record = Runner(Path(results), data_root, force, reporter, device, measure).run(spec)
         processes.dismiss()
     records = _with_related(Path(results), record)
     if reporter.board:

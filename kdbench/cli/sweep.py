@@ -1,5 +1,6 @@
 """`kdbench sweep`: many runs, each in a process of its own."""
 
+import os
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from kdbench.registry.suggest import unknown
 from kdbench.runs.records import check_writable, find_record
 from kdbench.runs.settings import parse_overrides
 from kdbench.runs.spec import RunSpec
-from kdbench.sweep.local import LocalEngine, log_path
+from kdbench.sweep.local import LocalEngine, cores, log_path
 from kdbench.sweep.plan import FAILED, SKIPPED, Cell, expand, plan, taught
 from kdbench.sweep.ray_engine import RayEngine
 from kdbench.sweep.schedule import Engine, Schedule
@@ -49,8 +50,8 @@ DEFAULTS = {
 @click.option("--data-root", help="Folder of the data set, in KITTI's layout.")
 @click.option("--device", help="cpu, cuda or auto [cpu].")
 @set_option
-@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True,
-              help="Runs at a time; with CUDA they take turns on the GPUs.")  # fmt: skip
+@click.option("--jobs", default="auto", show_default=True,
+              help="Runs at a time; auto: one a core, or one a GPU.")  # fmt: skip
 @click.option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True,
               help="Processes of this machine, or tasks of a Ray cluster.")  # fmt: skip
 @click.option("--address", help="Of the Ray cluster; without it one is started here.")
@@ -76,6 +77,7 @@ def sweep(
     settings["set"] = settings["set"] | parse_overrides(list(assignments))
     folder = Path(results)
     check_writable(folder)
+    jobs = jobs_asked(jobs, gpus_here(settings))
     cells = plan(identified(runs_asked(settings), data_root), folder)
     console.print(plan_table(cells, jobs))
     if not only_plan:
@@ -146,6 +148,21 @@ def read_sweep(path: Path) -> dict[str, Any]:
     if not isinstance(values.get("set", {}), dict):
         raise UsageError(f"{path}: set: expected `train.steps: 900` lines below it")
     return values
+
+
+def jobs_asked(value: str, gpus: int) -> int:
+    """How many runs at a time `--jobs` asks for.
+
+    On the CPU as many runs of one thread as there are cores take less time than one after the
+    other with a thread a core; where OMP_NUM_THREADS is set, as many as fit.
+    """
+    if value == "auto":
+        threads = os.environ.get("OMP_NUM_THREADS", "1").partition(",")[0]
+        return gpus or max(1, cores() // max(1, _number("OMP_NUM_THREADS", threads, int)))
+    jobs = _number("jobs", value, int)
+    if jobs < 1:
+        raise UsageError(f"jobs: {value!r} is neither auto nor a number above 0")
+    return jobs
 
 
 def gpus_here(settings: dict[str, Any]) -> int:

@@ -8,12 +8,14 @@ import numpy as np
 import torch
 
 from kdbench.dataset import Batch
+from kdbench.detector import Detector
 from kdbench.errors import NotApplicable
 from kdbench.method import Method
 from kdbench.registry import methods
 from kdbench.runs.build import build_detector, build_method
 from kdbench.runs.spec import RunSpec
 from kdbench.runs.store import checksum
+from kdbench.taps import Taps
 from kdbench.training.loop import Training
 from kdbench.training.progress import Reporter
 from kdbench.training.teachers import make_teacher
@@ -108,7 +110,7 @@ def _networks(spec: RunSpec, equal: bool = False) -> tuple[Training, Batch]:
     if teacher is not None and not equal:
         method.prepare_student(student, teacher)
     for network in filter(None, (student, teacher)):
-        network.register_forward_hook(_confident)
+        _make_confident(network)
     training = Training(
         spec, None, student, teacher, method,
         torch.device("cpu"), None, Reporter(quiet=True),
@@ -116,11 +118,25 @@ def _networks(spec: RunSpec, equal: bool = False) -> tuple[Training, Batch]:
     return training, tiny_scene(student.point_range)
 
 
-def _confident(network, inputs, taps):
-    """The taps with class scores as if objects were found, for methods that learn from those."""
-    if "head.cls" not in taps:
-        return taps
-    return taps | {"head.cls": taps["head.cls"] + CONFIDENCE}
+def _make_confident(network: Detector) -> None:
+    """Raises class scores as if objects were found, for methods that learn from those."""
+    kind = type(network)
+    has_stages = kind.stages is not Detector.stages  # else they come from `forward`
+
+    class Confident(kind):
+        def forward(self, inputs):
+            return _confident(super().forward(inputs))
+
+        def stages(self, inputs):
+            for taps in super().stages(inputs):
+                yield _confident(taps) if has_stages else taps
+
+    network.__class__ = Confident
+
+
+def _confident(taps: Taps) -> Taps:
+    raised = {"head.cls": taps["head.cls"] + CONFIDENCE} if "head.cls" in taps else {}
+    return dict(taps) | raised
 
 
 def _distillation(training: Training, batch: Batch) -> list[torch.Tensor]:

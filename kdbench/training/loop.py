@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -20,7 +20,7 @@ from kdbench.measure.memory import PeakMemory
 from kdbench.method import Method
 from kdbench.runs.spec import RunSpec
 from kdbench.runs.store import Log
-from kdbench.taps import Taps
+from kdbench.taps import LazyTaps, Taps
 from kdbench.training import processes
 from kdbench.training.checkpoint import State
 from kdbench.training.interrupts import interruptible
@@ -28,6 +28,7 @@ from kdbench.training.meter import Meter
 from kdbench.training.progress import Reporter
 from kdbench.training.shares import own_share, shared_batches
 from kdbench.training.synced_norm import synced
+from kdbench.training.teachers import reader
 from kdbench.training.whole import whole_taps
 
 SAVE_SECONDS = 20  # between two checkpoints: what a kill costs at most
@@ -46,6 +47,7 @@ class Training:
     device: torch.device
     folder: Path
     reporter: Reporter
+    _reader: Detector | None = field(default=None, init=False, repr=False)  # of the teacher's taps
 
     @property
     def checkpoint(self) -> Path:
@@ -175,21 +177,31 @@ class Training:
         Each process runs the networks on its share of the frames; losses see the whole batch.
         """
         teacher_taps: Taps = {}
+        own = own_share(batch)
         with self._autocast():
-            own = own_share(batch)
             inputs = self.student.prepare(own)  # once: teacher and student rows correspond
-            if self.teacher is not None:
-                with torch.no_grad():
-                    teacher_taps = self.teacher(inputs)
             taps = self.student(inputs)
         # Losses are computed in full precision.
-        taps, teacher_taps = (whole_taps(in_float32(t), batch) for t in (taps, teacher_taps))
+        taps = whole_taps(in_float32(taps), batch)
         if self.teacher is not None:
+            teacher_taps = whole_taps(self._teacher_taps(inputs), batch)
             batch = self.method.relabel(batch, self.teacher, teacher_taps)
         detection = self.student.loss(taps, batch)
         distillation = self.method(taps, teacher_taps, batch)
         scale = self.scale(detection, distillation)
         return detection | {f"kd.{name}": scale * term for name, term in distillation.items()}
+
+    def _teacher_taps(self, inputs) -> Taps:
+        """What the teacher shows: computed no further than it is looked at."""
+        if self._reader is None:
+            self._reader = reader(self.teacher, self.method, inputs)
+        stages = map(in_float32, self._reader.stages(inputs))
+        return LazyTaps(stages, self.teacher.taps, self._without_gradients)
+
+    @contextmanager
+    def _without_gradients(self):
+        with torch.no_grad(), self._autocast():
+            yield
 
     def scale(self, detection: dict[str, Tensor], distillation: dict[str, Tensor]) -> float:
         """The factor on the method's losses, given all losses of a step."""
@@ -234,7 +246,7 @@ def in_float32(taps: Taps) -> Taps:
     def cast(tap):
         if isinstance(tap, Tensor):
             return tap.float()
-        values = {field.name: getattr(tap, field.name) for field in fields(tap)}
+        values = {f.name: getattr(tap, f.name) for f in fields(tap)}
         half = {
             k: v.float() for k, v in values.items() if getattr(v, "dtype", None) in HALF.values()
         }

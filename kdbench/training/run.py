@@ -1,5 +1,7 @@
 """One run from a spec to a record, with the runs it rests on."""
 
+import hashlib
+import inspect
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,8 +15,9 @@ from kdbench.measure.device import check_precision, resolve_device
 from kdbench.measure.environment import environment
 from kdbench.measure.inputs import from_dataset
 from kdbench.measure.latency import measure_latency
+from kdbench.measure.once import measured_once
 from kdbench.method import Method
-from kdbench.registry import methods
+from kdbench.registry import detectors, methods
 from kdbench.runs import published, store
 from kdbench.runs.build import build_detector, build_method
 from kdbench.runs.records import SCHEMA, Record, check_writable, find_record, write_record
@@ -41,6 +44,7 @@ class Runner:
     force: bool = False  # do the asked-for run again; its teacher and baseline stay
     reporter: Reporter = None
     device: str = "cpu"  # of a run that leaves it open, as a teacher's does
+    measure: bool = False  # cost and latency of each run, not once for a detector and ratio
 
     def __post_init__(self):
         self.reporter = self.reporter or Reporter()
@@ -155,8 +159,9 @@ class Runner:
             "teacher": source.hash if source else None,
             "teacher_weights": store.checksum(_cpu_state(teacher)) if source else None,
             "metrics": score(dataset, found, student.point_range, teacher_detections(spec)),
-            "cost": self._cost(spec, dataset, student, method, device),
-            "latency": self._latency(dataset, student, device),
+            "cost": self._cost(spec, dataset, student, device)
+            | {"method_parameters": parameters(method)},
+            "latency": self._latency(spec, dataset, student, device),
             "training": cost,
             "weights_sha256": store.checksum(_cpu_state(student)),
             "environment": environment(device),
@@ -175,14 +180,20 @@ class Runner:
             store.save_training(spec, student, cost)
         return cost
 
-    def _cost(self, spec, dataset, student, method, device) -> dict:
-        batches = from_dataset(dataset, COST_FRAMES).batches
-        full = build_detector(spec.full_width(), dataset.classes).to(device)
-        return compression(student, full, batches) | {"method_parameters": parameters(method)}
+    def _cost(self, spec, dataset, student, device) -> dict:
+        def measure() -> dict:
+            batches = from_dataset(dataset, COST_FRAMES).batches
+            full = build_detector(spec.full_width(), dataset.classes).to(device)
+            return compression(student, full, batches)
 
-    def _latency(self, dataset, student, device) -> dict:
-        batches = from_dataset(dataset, LATENCY_FRAMES).batches
-        return measure_latency(student, batches, device, repeats=1, warmup=LATENCY_WARMUP)
+        return measured_once("cost", _subject(spec), device, measure, self.measure)
+
+    def _latency(self, spec, dataset, student, device) -> dict:
+        def measure() -> dict:
+            batches = from_dataset(dataset, LATENCY_FRAMES).batches
+            return measure_latency(student, batches, device, repeats=1, warmup=LATENCY_WARMUP)
+
+        return measured_once("latency", _subject(spec), device, measure, self.measure)
 
 
 def check_applicable(spec: RunSpec) -> None:
@@ -214,6 +225,16 @@ def build_networks(
     if teacher is not None:
         method.prepare_student(student, teacher)
     return student.to(device), teacher, method.to(device)
+
+
+def _subject(spec: RunSpec) -> dict:
+    """What the cost of a run's network depends on."""
+    source = Path(inspect.getfile(detectors.get(spec.detector.name)))  # a plugin's too
+    return {
+        "detector": vars(spec.detector),
+        "frames": spec.dataset.fingerprint,
+        "code": hashlib.sha256(source.read_bytes()).hexdigest(),
+    }
 
 
 def _cpu_state(detector: Detector) -> dict[str, torch.Tensor]:

@@ -3,8 +3,13 @@
 import copy
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import torch
 
 from kdbench.detector import Detector
+from kdbench.method import Method
+from kdbench.ops.fold import fold_norms
 from kdbench.registry import methods
 from kdbench.runs import published
 from kdbench.runs.build import build_detector
@@ -55,3 +60,18 @@ def make_teacher(
             if hasattr(module, "track_running_stats"):
                 module.track_running_stats = False
     return teacher
+
+
+@torch.no_grad()
+def reader(teacher: Detector, method: Method, inputs: Any) -> Detector:
+    """What a training reads the taps of a frozen teacher from: a copy, its batch norms folded.
+
+    `inputs` are prepared ones, as an example. The taps are equal but for rounding. An untrained
+    teacher's norms take the statistics of each batch, and a moving average changes at each step:
+    those are read as they are.
+    """
+    if method.teacher not in ("trained", "self"):
+        return teacher
+    folded = copy.deepcopy(teacher)
+    fold_norms(folded, lambda: folded(inputs))
+    return folded

@@ -131,7 +131,7 @@ def test_mistakes_are_one_line(capsys, record, tmp_path, monkeypatch):
     (tmp_path / "other.json").write_text("[1]")
     assert "record schema None" in fails(capsys, "--run", str(tmp_path / "other.json"))
     (tmp_path / "broken.json").write_text("{")
-    assert "record schema None" in fails(capsys, "--run", str(tmp_path / "broken.json"))
+    assert "damaged JSON" in fails(capsys, "--run", str(tmp_path / "broken.json"))
     assert "unknown device 'tpu'" in fails(capsys, "--device", "tpu")
     assert "CUDA graph needs" in fails(capsys, "--profile", "tiny", "--graph", "--device", "cpu")
     assert "repeats must be" in fails(capsys, "--profile", "tiny", "--repeats", "0")

@@ -5,6 +5,8 @@ import json
 import pytest
 
 from kdbench.cli import main
+from kdbench.cli.sweep import jobs_asked
+from kdbench.errors import UsageError
 
 
 @pytest.fixture
@@ -93,3 +95,22 @@ def test_results_that_cannot_be_written(kdbench, tmp_path):
     code, _, err = kdbench("--methods", "kd", "--results", tmp_path / "file" / "results")
     assert code == 1
     assert "cannot be written" in err
+
+
+@pytest.mark.parametrize(
+    ("value", "threads", "gpus", "jobs"),
+    [("auto", None, 0, 4), ("auto", "2", 0, 2), ("auto", "9", 0, 1), ("auto", None, 3, 3),
+     ("2", None, 0, 2)],
+)  # fmt: skip
+def test_jobs_are_one_a_core_or_one_a_gpu(monkeypatch, value, threads, gpus, jobs):
+    monkeypatch.setattr("kdbench.cli.sweep.cores", lambda: 4)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if threads:
+        monkeypatch.setenv("OMP_NUM_THREADS", threads)
+    assert jobs_asked(value, gpus) == jobs
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "many", "1.5"])
+def test_a_number_of_jobs_that_is_none(value):
+    with pytest.raises(UsageError, match="jobs: "):
+        jobs_asked(value, 0)
