@@ -9,7 +9,7 @@ the one that works, and a training takes many times as long.
 import os
 import sys
 
-SPINS = 3000  # looks before a thread sleeps, see `tests/benchmarks/bench_waiting.py`
+SPINS = 1000  # looks before a thread sleeps, see `tests/benchmarks/bench_waiting.py`
 SETTINGS = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")  # of a user: they win
 
 
