@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kdbench.dataset import Dataset
+from kdbench.datasets.likeness import Blob, depths_behind, person_sized
 from kdbench.errors import DataError
 from kdbench.geometry.boxes import points_in_boxes
 
@@ -35,6 +36,8 @@ class _Measured:
     occlusion: np.ndarray  # (k,) levels of the objects of the first class, cars
     pillars: np.ndarray  # (p,) points of each pillar that has any
     counts: dict[str, np.ndarray]  # of points in the bins of each histogram
+    depths: np.ndarray  # of points of cars seen from behind
+    blobs: list[Blob]
 
 
 def summarise(dataset: Dataset, splits: tuple[str, ...] = ("train", "val")) -> Summary:
@@ -57,6 +60,8 @@ def summarise(dataset: Dataset, splits: tuple[str, ...] = ("train", "val")) -> S
         **_by_distance(points_on),
         **_of_pillars([f.pillars for f in frames]),
         **_of_occlusion(np.concatenate([f.occlusion for f in frames]), dataset.classes[0]),
+        **_of_depths(np.concatenate([f.depths for f in frames])),
+        **_of_blobs([f.blobs for f in frames]),
     }
     for name in ("reflectance", "reflectance on cars"):
         numbers[f"{name}: share below 0.05"] = float(histograms[name][0])
@@ -81,6 +86,8 @@ def _measure(dataset: Dataset, frame_id: str) -> _Measured:
             "reflectance": np.histogram(reflectance, REFLECTANCES)[0],
             "reflectance on cars": np.histogram(on_cars, REFLECTANCES)[0],
         },
+        depths=depths_behind(frame),
+        blobs=person_sized(frame),
     )
 
 
@@ -110,6 +117,33 @@ def _of_occlusion(levels: np.ndarray, name: str) -> dict[str, float]:
         if len(levels)
         else float("nan")
         for level, meaning in enumerate(meanings)
+    }
+
+
+def _of_depths(depths: np.ndarray) -> dict[str, float]:
+    """Metres behind the near end of cars seen from behind, see `likeness.py`."""
+    return {
+        f"depth of a car's points from behind: percentile {share}": float(
+            np.percentile(depths, share)
+        )
+        if len(depths)
+        else float("nan")
+        for share in (10, 25, 50, 75)
+    }
+
+
+def _of_blobs(frames: list[list[Blob]]) -> dict[str, float]:
+    """Things as large as a person that are none, see `likeness.py`."""
+    blobs = [blob for own in frames for blob in own]
+    traits = {
+        "height": [blob.height for blob in blobs],
+        "width": [blob.width for blob in blobs],
+        "points": [blob.points for blob in blobs],
+        "spread of reflectance": [blob.reflectance_spread for blob in blobs],
+    }
+    return {"things as large as a person a frame": len(blobs) / len(frames)} | {
+        f"their {name} (median)": float(np.median(values)) if values else float("nan")
+        for name, values in traits.items()
     }
 
 

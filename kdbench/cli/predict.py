@@ -25,7 +25,8 @@ from kdbench.training.progress import Reporter
 @click.argument("record", metavar="RECORD.json")
 @click.option("--dataset", help="Another data set  [the run's own].")
 @click.option("--data-root", help="Folder of the data set, in KITTI's layout.")
-@click.option("--split", type=click.Choice(["val", "train"]), default="val", show_default=True)
+@click.option("--split", type=click.Choice(["val", "train", "all"]), default="val",
+              show_default=True)  # fmt: skip
 @click.option("--out", metavar="DIR", help="Folder for KITTI result files, <id>.txt.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or auto.")
 @plugin_option
@@ -40,7 +41,9 @@ def predict(record, dataset, data_root, split, out, device, json_file) -> None:
     detector = load_recorded(found_record)
     frames = build_dataset(_on(spec, dataset), data_root)
     target = resolve_device(device)
-    found = detect(detector.to(target), frames, target, Reporter(), split)
+    found = {}
+    for each in ("train", "val") if split == "all" else (split,):
+        found |= detect(detector.to(target), frames, target, Reporter(), each)
     if out:
         for frame_id, objects in kitti_results(frames, found).items():
             text = kitti_labels.format_rows(objects, scored=True)

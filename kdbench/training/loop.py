@@ -191,10 +191,14 @@ class Training:
         scale = self.scale(detection, distillation)
         return detection | {f"kd.{name}": scale * term for name, term in distillation.items()}
 
+    def reads_from(self, detector: Detector) -> None:
+        """Takes the teacher's taps from another form of it, by default from `teachers.reader`."""
+        self._reader = detector
+
     def _teacher_taps(self, inputs) -> Taps:
         """What the teacher shows: computed no further than it is looked at."""
         if self._reader is None:
-            self._reader = reader(self.teacher, self.method, inputs)
+            self.reads_from(reader(self.teacher, self.method, inputs))
         stages = map(in_float32, self._reader.stages(inputs))
         return LazyTaps(stages, self.teacher.taps, self._without_gradients)
 

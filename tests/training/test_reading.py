@@ -7,7 +7,7 @@ from kdbench.registry import detectors, methods
 from kdbench.runs.build import build_detector
 from kdbench.runs.settings import build_spec
 from kdbench.taps import LazyTaps
-from kdbench.training.conformance import CLASSES, _networks, tiny_scene
+from kdbench.training.conformance import CLASSES, CONFIDENCE, _make_confident, _networks, tiny_scene
 from kdbench.training.loop import in_float32
 from kdbench.training.teachers import reader
 
@@ -90,7 +90,7 @@ def test_stages_are_the_taps_of_forward(name):
 @pytest.mark.parametrize("method", ["kd", "fitnet", "pointdistiller", "ofd", "label-kd", "self"])
 def test_losses_are_those_of_the_plain_form(method):
     (training, batch), (plain, _) = a_training(method), a_training(method)
-    plain._reader = WholeAtOnce(plain.teacher)
+    plain.reads_from(WholeAtOnce(plain.teacher))
     for training_ in (training, plain):
         torch.manual_seed(3)
         training_.found = training_.losses(batch)
@@ -139,3 +139,18 @@ def test_stages_run_without_gradients_whoever_reads_them():
     with pytest.raises(KeyError):
         taps["camera"]
     assert in_float32(taps)["head.cls"].dtype == torch.float32
+
+
+@pytest.mark.parametrize("name", detectors.names())
+def test_raised_scores_are_raised_once_however_they_are_read(name):
+    """What `kdbench check` does to both networks, seen by both ways of reading."""
+    spec = build_spec(profile="tiny", detector=name, method="none", ratio=4)
+    torch.manual_seed(0)
+    network = build_detector(spec.detector, CLASSES).eval()
+    inputs = network.prepare(tiny_scene(network.point_range))
+    plain = network(inputs)["head.cls"]
+    _make_confident(network)
+    whole = network(inputs)["head.cls"]
+    (staged,) = [stage["head.cls"] for stage in network.stages(inputs) if "head.cls" in stage]
+    for raised in (whole, staged):
+        torch.testing.assert_close(raised, plain + CONFIDENCE)
