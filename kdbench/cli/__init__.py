@@ -23,6 +23,7 @@ COMMANDS = {
     "show": ("kdbench.cli.show:show", "Draw what a run detects in single frames."),
     "power": ("kdbench.cli.power:power", "Seeds and frames needed to see a gain."),
     "compare": ("kdbench.cli.compare:compare", "Fail when results became worse."),
+    "zoo": ("kdbench.cli.zoo:zoo", "What is published with kdbench; verify and publish."),
     "rescore": ("kdbench.cli.rescore:rescore", "Compute metrics anew from kept detections."),
     "list": ("kdbench.cli.list:list_", "List methods, detectors or data sets."),
     "check": ("kdbench.cli.check:check", "Check that a method keeps the contract."),

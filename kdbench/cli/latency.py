@@ -110,9 +110,9 @@ def _both(subject: "Subject", options: Options, place, repeats, warmup) -> tuple
     plain, quick = speed_up(subject.network, fast, batches, place, repeats, warmup)
     found = {"options": str(options), "first_frame_seconds": seconds, "latency_ms": quick}
     if subject.data is not None and subject.weights == "trained":
-        found["map"] = [
-            _mean_ap(network, subject.data, place) for network in (subject.network, fast)
-        ]
+        from kdbench.training.evaluate import mean_ap
+
+        found["map"] = [mean_ap(x, subject.data, place) for x in (subject.network, fast)]
     return plain, found
 
 
@@ -184,12 +184,3 @@ def _threads(count: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def _mean_ap(network: Detector, data: Dataset, place: torch.device) -> dict[str, float]:
-    """BEV and 3D mAP of a detector on the val frames, in percent."""
-    from kdbench.training.evaluate import detect, score
-    from kdbench.training.progress import Reporter
-
-    metrics = score(data, detect(network, data, place, Reporter(True)), network.point_range)
-    return {name: metrics[name] for name in ("bev_map", "3d_map")}

@@ -53,6 +53,7 @@ DEFAULTS = {
 @click.option("--spec", "spec_file", metavar="FILE", help="Repeat the run of a record, exactly.")
 @click.option("--results", default="results", show_default=True, help="Folder of records.")
 @click.option("--force", is_flag=True, help="Run again although the record is there.")
+@click.option("--train-teacher", is_flag=True, help="Train the teacher, though it is published.")
 @click.option("--measure", is_flag=True,
               help="Measure cost and latency of this run, not once for its network.")  # fmt: skip
 @click.option("--quiet", is_flag=True, help="No progress.")
@@ -66,6 +67,7 @@ def run(
     data_root,
     results,
     force,
+    train_teacher,
     measure,
     quiet,
     tensorboard,
@@ -84,7 +86,8 @@ def run(
         spec, device = read_settings(config, assignments, spec_file, named)
         processes.check(spec, device)
         reporter = Reporter(quiet, TensorBoard() if tensorboard else None)
-        record = Runner(Path(results), data_root, force, reporter, device, measure).run(spec)
+        own = {"own_teacher": train_teacher, "measure": measure}
+        record = Runner(Path(results), data_root, force, reporter, device, **own).run(spec)
         processes.dismiss()
     records = _with_related(Path(results), record)
     if reporter.board:

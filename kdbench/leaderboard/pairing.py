@@ -171,15 +171,3 @@ def why_apart(
 
 def _some(values: list[str], most: int = 3) -> str:
     return ", ".join(values[:most]) + (", ..." if len(values) > most else "")
-
-
-def differences(base: dict, new: dict, prefix: str = "") -> list[str]:
-    """What differs between two nested dictionaries: `train.steps 625 -> 700`."""
-    found = []
-    for key in dict.fromkeys([*base, *new]):
-        a, b = base.get(key), new.get(key)
-        if isinstance(a, dict) and isinstance(b, dict):
-            found += differences(a, b, f"{prefix}{key}.")
-        elif a != b:
-            found.append(f"{prefix}{key} {a} -> {b}")
-    return found

@@ -11,8 +11,9 @@ from statistics import fmean
 
 from scipy.stats import mannwhitneyu
 
-from kdbench.leaderboard.pairing import Pair, differences
+from kdbench.leaderboard.pairing import Pair
 from kdbench.measure.contention import DISTURBED
+from kdbench.runs.records import differences
 
 LEVEL = 0.01
 MACHINE = ("device", "cpu", "threads")  # of a record's environment

@@ -107,3 +107,15 @@ def check_writable(results: Path) -> None:
     probe = results / ".write-test"
     write_text(probe, "")
     probe.unlink(missing_ok=True)
+
+
+def differences(base: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
+    """What differs between two nested dictionaries: `train.steps 625 -> 700`."""
+    found = []
+    for key in dict.fromkeys([*base, *new]):
+        a, b = base.get(key), new.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            found += differences(a, b, f"{prefix}{key}.")
+        elif a != b:
+            found.append(f"{prefix}{key} {a} -> {b}")
+    return found

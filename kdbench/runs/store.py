@@ -165,10 +165,9 @@ def load_detections(spec: RunSpec, wanted: str = "") -> dict[str, Detections]:
 
     They are those of the weights with the checksum `wanted`, if that is given.
     """
-    weights = found_weights(spec, wanted) or weights_path(spec)
-    path = weights.with_suffix(".npz")
-    if weights == weights_path(spec):
-        path = run_folder(spec) / "detections.npz"
+    path = run_folder(spec) / "detections.npz"
+    if found_weights(spec, wanted) == published.weights_path(spec):
+        path = published.detections_path(spec)
     try:
         with np.load(path) as file:
             ids, counts = file["ids"].tolist(), file["counts"].tolist()

@@ -87,6 +87,13 @@ def score(
     }
 
 
+def mean_ap(detector: Detector, dataset: Dataset, device: torch.device) -> dict[str, float]:
+    """`bev_map` and `3d_map` of a detector on the validation frames, in percent."""
+    found = detect(detector.to(device), dataset, device, Reporter(quiet=True))
+    metrics = score(dataset, found, detector.point_range)
+    return {name: metrics[name] for name in ("bev_map", "3d_map")}
+
+
 def teacher_detections(spec: RunSpec) -> dict[str, Detections] | None:
     """What the trained teacher of a run detected; None without one, or without a copy of it."""
     run = spec.teacher_run()

@@ -18,7 +18,7 @@ from kdbench.measure.latency import measure_latency
 from kdbench.measure.once import measured_once
 from kdbench.method import Method
 from kdbench.registry import detectors, methods
-from kdbench.runs import published, store
+from kdbench.runs import store
 from kdbench.runs.build import build_detector, build_method
 from kdbench.runs.records import SCHEMA, Record, check_writable, find_record, write_record
 from kdbench.runs.rounding import round_matrices
@@ -28,7 +28,13 @@ from kdbench.training.data import build_dataset
 from kdbench.training.evaluate import detect, score, teacher_detections
 from kdbench.training.loop import Training
 from kdbench.training.progress import Reporter
-from kdbench.training.teachers import known_teacher, make_teacher, source_run
+from kdbench.training.teachers import (
+    is_published,
+    known_teacher,
+    make_teacher,
+    source_run,
+    why_trained,
+)
 
 COST_FRAMES = 20  # frames over which MACs are averaged
 LATENCY_FRAMES, LATENCY_WARMUP = 100, 5
@@ -44,6 +50,7 @@ class Runner:
     force: bool = False  # do the asked-for run again; its teacher and baseline stay
     reporter: Reporter = None
     device: str = "cpu"  # of a run that leaves it open, as a teacher's does
+    own_teacher: bool = False  # a teacher that is trained here, though one is published
     measure: bool = False  # cost and latency of each run, not once for a detector and ratio
 
     def __post_init__(self):
@@ -110,16 +117,20 @@ class Runner:
 
     def _record(self, spec: RunSpec) -> Record | None:
         """The record of a run; a published teacher's joins the results, whose tables show it."""
-        own = find_record(self.results, spec)
-        known = known_teacher(self.results, spec) if spec.is_teacher else None
-        if known is not None and known != own:
+        recorded = find_record(self.results, spec)
+        if not spec.is_teacher:
+            return recorded
+        known = known_teacher(self.results, spec, self.own_teacher)
+        if known is not None and known != recorded:
             write_record(self.results, known)
-        return known or own
+        if known is None and (reason := why_trained(spec)):
+            self.reporter.say(reason)
+        return known or (None if self.own_teacher else recorded)
 
     def _done(self, spec: RunSpec, record: Record) -> str:
         """Where a run that was done before has its record and its weights."""
         path = store.found_weights(spec, record["weights_sha256"])
-        if path is not None and path.is_relative_to(published.FOLDER):
+        if path is not None and is_published(path):
             return f"published, {path}"
         where = path or "not in KDBENCH_HOME, --force trains them again"
         return f"done before, {self.results / spec.record_path}; weights: {where}"

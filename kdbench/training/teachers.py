@@ -24,15 +24,39 @@ def source_run(spec: RunSpec) -> RunSpec | None:
     return {"trained": spec.teacher_run(), "self": spec.baseline()}.get(kind)
 
 
-def known_teacher(results: Path, run: RunSpec) -> Record | None:
+def known_teacher(results: Path, run: RunSpec, own: bool = False) -> Record | None:
     """The record of a teacher's run whose weights are there: one of `results`, or published.
 
-    That of `results` comes first, so that all students of a folder learn from the same bits.
+    That of `results` comes first, so that all students of a folder learn from the same bits. If
+    `own`, a published one will not do.
     """
     for record in (find_record(results, run), published.record_of(run)):
-        if record is not None and found_weights(run, record["weights_sha256"]):
+        path = found_weights(run, record["weights_sha256"]) if record else None
+        if path and not (own and is_published(path)):
             return record
     return None
+
+
+def is_published(path: Path) -> bool:
+    """Whether a file of weights came with kdbench."""
+    return path.is_relative_to(published.FOLDER)
+
+
+def why_trained(run: RunSpec) -> str | None:
+    """In which settings a teacher's run is not that of a published one, and how long that took.
+
+    None where no teacher of the profile and detector is published.
+    """
+    near = published.nearest(run)
+    if near is None:
+        return None
+    record, differing = near
+    minutes = record["training"]["seconds"] / 60
+    what = ", ".join(differing) or "its weights are not here"
+    return (
+        f"{run.label}: not the published one ({what}), so it is trained here; the training of that "
+        f"one took {minutes:.0f} min on {record['environment'].get('cpu', 'another machine')}"
+    )
 
 
 def make_teacher(

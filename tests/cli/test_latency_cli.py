@@ -99,7 +99,7 @@ def test_a_disturbed_measurement_is_noted(capsys, record, monkeypatch, cores, no
 
 def test_a_fast_version_stands_beside_the_plain_one(capsys, record, monkeypatch):
     maps = iter([{"bev_map": 50.0, "3d_map": 30.0}, {"bev_map": 49.5, "3d_map": 30.25}])
-    monkeypatch.setattr("kdbench.cli.latency._mean_ap", lambda *_: next(maps))
+    monkeypatch.setattr("kdbench.training.evaluate.mean_ap", lambda *_: next(maps))
     assert run("--run", record, *FEW, "--half") == 0
     out = " ".join(capsys.readouterr().out.split())
     assert "plain, ms" in out and "fused+half, ms" in out

@@ -1,0 +1,78 @@
+"""`kdbench zoo`: the runs that are published with kdbench."""
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from kdbench.cli.output import console, json_option, write_json
+from kdbench.errors import DataError
+from kdbench.runs import publishing
+from kdbench.runs.publishing import Entry
+from kdbench.runs.records import read_record
+
+MOST_OFF = 0.1  # points of mAP that another machine may be away from a record
+
+
+@click.group(invoke_without_command=True)
+@json_option
+@click.pass_context
+def zoo(context, json_file) -> None:
+    """List what is published: teachers that are found before one is trained."""
+    if context.invoked_subcommand:
+        return
+    rows = [entry.row() for entry in publishing.entries()]
+    write_json(rows, json_file)
+    if json_file != "-":
+        Console().print(_table(rows) if rows else "nothing is published with this version")
+
+
+@zoo.command()
+@click.option("--score", is_flag=True, help="Also detect with each on this machine's frames.")
+def verify(score: bool) -> None:
+    """Check records and weights of all that is published."""
+    entries, bad = publishing.entries(), 0
+    for entry in entries:
+        problem = entry.problem() or (_off(entry) if score else None)
+        bad += problem is not None
+        console.print(f"{entry.spec.label}: {problem or 'good'}", soft_wrap=True, markup=False)
+    if bad:
+        raise DataError(f"{bad} of {len(entries)} published runs are not as they should be")
+
+
+@zoo.command()
+@click.argument("record", metavar="RECORD.json")
+@click.option("--to", "folder", metavar="DIR", help="Folder  [that of this installation].")
+def publish(record: str, folder: str | None) -> None:
+    """Put a finished run, with its weights, detections and a card, among the published ones."""
+    found = read_record(Path(record))
+    for path in publishing.publish(found, Path(folder) if folder else None):
+        console.print(f"wrote {path}", soft_wrap=True, markup=False)
+
+
+def _off(entry: Entry) -> str | None:
+    """How far the mAP on this machine is from the record's, if that is too far."""
+    import torch
+
+    from kdbench.training.evaluate import mean_ap
+    from kdbench.viewing.scene import frames_of
+
+    dataset, _ = frames_of(entry.spec)
+    found = mean_ap(entry.detector(), dataset, torch.device("cpu"))
+    off = {key: found[key] - entry.record["metrics"][key] for key in found}
+    text = ", ".join(f"{key} {value:+.3f}" for key, value in off.items())
+    console.print(f"{entry.spec.label}: {text} from the record", soft_wrap=True, markup=False)
+    worst = max(map(abs, off.values()))
+    return None if worst <= MOST_OFF else f"its mAP is {worst:.2f} off its record"
+
+
+def _table(rows: list[dict]) -> Table:
+    table = Table("detector", "ratio", "method", "steps", "BEV mAP", "3D mAP", "real", "MB")
+    for row in rows:
+        real = "-" if row["real"] is None else f"{row['real']:.1f}"
+        table.add_row(
+            row["detector"], f"{row['ratio']:g}", row["method"], f"{row['steps']:,}",
+            f"{row['bev_map']:.1f}", f"{row['3d_map']:.1f}", real, f"{row['bytes'] / 1e6:.1f}",
+        )  # fmt: skip
+    return table
