@@ -25,9 +25,13 @@ def rescore(results: str, data_root: str | None) -> None:
     For records of an older version of the evaluation. A record whose detections are no longer in
     the cache, or whose frames have changed, stays as it is, and is named.
     """
-    left = 0
+    problems: list[str] = []
     frames = _Frames(data_root)
-    for record in read_records(Path(results)):
+    records = read_records(Path(results), problems)
+    left = len(problems)
+    for problem in problems:
+        console.print(f"left as it is: {problem}", soft_wrap=True, markup=False)
+    for record in records:
         label = RunSpec.from_dict(record["spec"]).label
         try:
             _rescore(record, frames)

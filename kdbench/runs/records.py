@@ -45,7 +45,19 @@ def read_record(path: Path) -> Record:
         raise KdbenchError(f"{path}: record schema {schema}, this version reads up to {SCHEMA}")
     if absent := [part for part in PARTS if part not in record]:
         raise KdbenchError(f"{path}: not a record, it has no {', '.join(absent)}")
-    return record if schema == SCHEMA else _upgraded(record)
+    try:
+        return _upgraded(record) if schema != SCHEMA else _readable(record)
+    except (TypeError, AttributeError, KeyError) as error:
+        raise KdbenchError(
+            f"{path}: its spec cannot be read ({error}); a newer version of kdbench wrote it, or "
+            "it was changed by hand"
+        ) from None
+
+
+def _readable(record: Record) -> Record:
+    """The record. Raises TypeError and the like when its spec is none that is known today."""
+    RunSpec.from_dict(record["spec"])
+    return record
 
 
 def _upgraded(record: Record) -> Record:

@@ -1,5 +1,6 @@
 """From names, a profile and settings such as `train.steps` to the spec of a run."""
 
+import math
 from dataclasses import asdict, replace
 from fractions import Fraction
 from pathlib import Path
@@ -43,8 +44,10 @@ def build_spec(
         raise UsageError(unknown("profile", profile, PROFILES))
     for registry, name in ((datasets, dataset), (detectors, detector), (methods, method)):
         registry.get(name)
-    if not ratio >= 1:
+    if not 1 <= ratio < math.inf:
         raise UsageError(f"ratio must be a number of at least 1, not {ratio:g}")
+    if not (isinstance(seed, int) and not isinstance(seed, bool) and seed >= 0):
+        raise UsageError(f"seed must be a whole number of 0 or more, not {seed!r}")
     parts = _of_profile(profile, detector)
     parts["train"]["steps"] = max(1, round(parse_budget(budget) * parts["train"]["steps"]))
     given = without_retired(overrides or {}, parts["train"]["steps"], device)
@@ -170,8 +173,12 @@ def _schedule(part: str, values: dict[str, Any]) -> dict[str, Any]:
             raise UsageError(unknown("configuration key", f"{part}.{name}", known))
         found[name] = coerce(f"{part}.{name}", value, found[name])
     for name in ("steps", "batch_size", "lr", "grad_clip"):
-        if not found[name] > 0:
+        if not 0 < found[name] < math.inf:
             raise UsageError(f"{part}.{name} must be above 0, not {found[name]}")
+    if not 0 <= found["weight_decay"] < math.inf:
+        raise UsageError(f"{part}.weight_decay must be 0 or more, not {found['weight_decay']}")
+    if not 0 < found["warmup"] < 1:
+        raise UsageError(f"{part}.warmup must be a share between 0 and 1, not {found['warmup']}")
     if found["precision"] not in PRECISIONS:
         raise UsageError(unknown(f"value of {part}.precision", found["precision"], PRECISIONS))
     return found

@@ -51,6 +51,19 @@ def test_damage_and_other_schemas_are_named(tmp_path):
         read_record(path)
 
 
+def test_a_record_of_a_newer_version_is_named_and_stops_no_other(tmp_path):
+    good = write_record(tmp_path, record_of(RunSpec()))
+    newer = write_record(tmp_path, record_of(RunSpec(seed=1)))
+    changed = json.loads(newer.read_text())
+    changed["spec"]["train"]["ema"] = 0.99
+    newer.write_text(json.dumps(changed))
+    problems = []
+    assert read_records(tmp_path, problems) == [read_record(good)]
+    assert len(problems) == 1 and "'ema'" in problems[0] and str(newer) in problems[0]
+    with pytest.raises(KdbenchError, match="a newer version of kdbench wrote it"):
+        read_record(newer)
+
+
 def test_what_cannot_be_read_can_be_left_out_and_named(tmp_path):
     good, bad, foreign = (write_record(tmp_path, record_of(RunSpec(seed=s))) for s in range(3))
     bad.write_text("{")
