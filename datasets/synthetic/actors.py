@@ -30,8 +30,8 @@ SHAPES = {
     "Pedestrian": people.pedestrians,
     "Cyclist": people.cyclists,
 }
-FILL = 0.985  # of a labelled box that the shape fills
-SUNK, MISPLACED = 0.03, 0.03  # metres: annotators set boxes a little low, and a little off
+FILL = 0.975  # of a labelled box that the shape fills
+SUNK, MISPLACED = 0.03, 0.05  # metres: annotators set boxes a little low, and a little off
 TRIES = 15
 QUEUED = 0.25  # share of the cars that stand in a row with one drawn before
 BEHIND = 0.15  # share of the objects drawn behind the frontage that are kept, in gaps of it

@@ -26,7 +26,7 @@ from kdbench.geometry.calibration import format_calibration
 from kdbench.geometry.kitti_labels import format_rows
 from kdbench.storage.files import replacing, write_text
 
-VERSION = 8  # of the simulator: raise it with any change to what a frame holds
+VERSION = 9  # of the simulator: raise it with any change to what a frame holds
 FIRST = {"train": 0, "val": 500_000}  # number of a split's first frame
 MOST_FRAMES = 500_000  # in a split
 WORTH_A_POOL = 40  # frames; fewer are made sooner than worker processes start

@@ -28,25 +28,43 @@ class Style:
 
 STYLES = (
     Style(  # houses behind gardens
-        0.40, (2.6, 4.0), (3, 9), {"house": 4, "building": 1, "woodland": 3, "gap": 2}, 10, 6, 0.6
+        0.40, (2.6, 4.0), (3, 9), {"house": 4, "building": 1, "woodland": 3, "gap": 2}, 12, 6, 0.6
     ),
     Style(  # a town's fronts
         0.30,
         (3, 5.5),
         (0.5, 4),
         {"building": 7, "house": 1, "woodland": 1, "gap": 2},
-        12,
+        15,
         3,
         0.1,
         "pavement",
     ),
     Style(  # a main road through green
-        0.30, (3.5, 6.5), (4, 14), {"woodland": 5, "house": 1, "building": 1, "gap": 2}, 6, 5, 0.2
+        0.30, (3.5, 6.5), (4, 14), {"woodland": 5, "house": 1, "building": 1, "gap": 2}, 8, 5, 0.2
     ),
 )
 PARKING = 2.1  # metres, width of a parking lane
 FARTHEST = 78.0  # metres along the street
+GAPS = 0.12  # share of the pieces of a hedge, wall or fence that are not there
 SPARED = 0.55  # share of labelled objects that a frontage must not stand before
+
+
+# Small things beside the road, by how common they are. Two in five stand as tall and as wide as
+# people: what a detector is to tell from them.
+CLUTTER = {
+    "bush": 18, "lamp": 10, "bollard": 7, "sign": 10, "bin": 9, "cabinet": 4, "bicycle": 5,
+    "wall": 6, "rail": 5, "shrub": 13, "post": 20, "pillar": 5, "trunk": 9, "machine": 2,
+    "board": 2, "motorcycle": 2,
+}  # fmt: skip
+SMALL = {
+    "lamp": surroundings.lamp_post, "bollard": surroundings.bollard, "sign": surroundings.sign,
+    "bin": surroundings.bin_, "cabinet": surroundings.cabinet, "bicycle": bicycle,
+    "shrub": surroundings.shrubs, "post": surroundings.posts, "pillar": surroundings.pillar,
+    "trunk": surroundings.trunks, "machine": surroundings.machine, "board": surroundings.board,
+    "motorcycle": surroundings.motorcycle,
+}  # fmt: skip
+SIZES = {"shrub": (0.5, 1.3), "pillar": (0.6, 1.35), "trunk": (0.7, 1.3)}  # from and to, each way
 
 
 @dataclass(frozen=True)
@@ -141,11 +159,14 @@ class _Scenery:
         unit = {"hedge": 4.0, "wall": 6.0, "fence": 3.0}[kind]
         height = self.rng.uniform(0.6, 1.3)
         for x in np.arange(start + unit / 2, end - unit / 2, unit):
+            if self.rng.random() < GAPS:  # a gate, or where a hedge has died: an edge
+                continue
+            own = height * self.rng.uniform(0.8, 1.2)
             if kind == "wall":
-                shape, scale = surroundings.plain_wall(), (unit, 0.25, height)
+                shape, scale = surroundings.plain_wall(), (unit, 0.25, own)
             else:
                 shape = surroundings.hedge() if kind == "hedge" else surroundings.fence()
-                scale = (1, 1, height)
+                scale = (1, 1, own)
             self._along(shape, side, x, aside, (unit, 0.6), scale)
 
     def _backdrop(self, side: int) -> None:
@@ -168,8 +189,7 @@ class _Scenery:
 
     def _clutter(self) -> None:
         pick = self.rng.choice(
-            ["bush", "lamp", "bollard", "sign", "bin", "cabinet", "bicycle", "wall", "rail"],
-            p=[0.26, 0.14, 0.10, 0.14, 0.12, 0.05, 0.06, 0.07, 0.06],
+            list(CLUTTER), p=np.array(list(CLUTTER.values())) / sum(CLUTTER.values())
         )
         s = surroundings
         if pick == "bush":
@@ -180,14 +200,15 @@ class _Scenery:
         elif pick == "rail":
             self._beside(s.guardrail(), (0.3, 0.6), (12, 0.3), (1, 1, 1))
         else:
-            shape = {"lamp": s.lamp_post, "bollard": s.bollard, "sign": s.sign, "bin": s.bin_,
-                     "cabinet": s.cabinet, "bicycle": bicycle}[pick]()  # fmt: skip
-            self._beside(shape, (0.3, 3.0), (0.5, 0.5), self._size(0.85, 1.15))
+            made = SMALL[pick]()
+            shape = self._pick(made) if isinstance(made, tuple) else made
+            scale = self.rng.uniform(*(SIZES.get(pick, (0.85, 1.15))), 3)
+            self._beside(shape, (0.3, 4.0), (0.5, 0.5), tuple(scale))
 
     def _beside(self, shape: Shape, reach, size, scale) -> None:
         """Somewhere off the road, `reach` metres beyond the kerb; `size` is its footprint."""
         side = self.rng.choice([-1, 1])
-        x = self.rng.uniform(4, 60)
+        x = 4 + 56 * self.rng.random() ** 0.7  # there is more room far away
         self._along(shape, side, x, self.rng.uniform(*reach), size, scale)
 
     def _along(self, shape, side: int, x: float, aside: float, size, scale) -> None:

@@ -161,3 +161,100 @@ def bin_() -> Shape:
 def cabinet() -> Shape:
     """A grey box of the telephone company."""
     return box("wall", (-0.2, -0.6, 0), (0.2, 0.6, 1.15))
+
+
+# Things as tall as a person, in which a detector that has seen too few of them finds people.
+
+
+@functools.cache
+def shrubs() -> tuple[Shape, ...]:
+    """Bushes and saplings that are narrower than they are tall, 1.5 m high."""
+    rng = np.random.default_rng(6)
+    return tuple(_shrub(rng) for _ in range(8))
+
+
+def _shrub(rng: np.random.Generator) -> Shape:
+    stem = rod("bark", (0, 0, -0.1), (rng.normal(0, 0.05), 0, 0.9), rng.uniform(0.02, 0.08))
+    leaves = [
+        ellipsoid(
+            "leaves",
+            (*rng.normal(0, 0.09, 2), rng.uniform(0.35, 1.1)),
+            rng.uniform((0.16, 0.16, 0.25), (0.38, 0.38, 0.55)),
+            density=rng.uniform(2, 7),
+        )
+        for _ in range(rng.integers(2, 5))
+    ]
+    return joined([stem, *leaves])
+
+
+@functools.cache
+def posts() -> tuple[Shape, ...]:
+    """Posts of 1 to 2.2 m with something on them: plates, boxes, meters, mirrors."""
+    rng = np.random.default_rng(7)
+    return tuple(_post(rng) for _ in range(12))
+
+
+def _post(rng: np.random.Generator) -> Shape:
+    top = rng.uniform(1.0, 2.2)
+    wide, high = rng.uniform(0.08, 0.3), rng.uniform(0.1, 0.35)
+    deep = rng.choice([0.01, 0.1, 0.15])
+    materials = ["retroreflector", "retroreflector", "lamp", "wall", "metal", "pane", "paint"]
+    material = rng.choice(materials)
+    plate = box(material, (-deep, -wide, top - 2 * high), (deep, wide, top))
+    parts = [rod("metal", (0, 0, -0.1), (0, 0, top), rng.uniform(0.02, 0.08)), plate]
+    if rng.random() < 0.4:  # a second plate, or the base of a machine
+        low = rng.uniform(0, 0.8)
+        parts.append(box("wall", (-0.1, -0.15, low), (0.1, 0.15, low + 0.4)))
+    return joined(parts)
+
+
+@functools.cache
+def pillar() -> Shape:
+    """A pillar of a gate or a fence, 0.4 x 0.4 x 1.4 m, with a cap."""
+    cap = box("wall", (-0.24, -0.24, 1.3), (0.24, 0.24, 1.4))
+    return box("wall", (-0.2, -0.2, 0), (0.2, 0.2, 1.3)) + cap
+
+
+@functools.cache
+def trunks() -> tuple[Shape, ...]:
+    """Trunks whose crown is above what the sensor sees, with shoots and a stake beside them."""
+    rng = np.random.default_rng(8)
+    return tuple(_trunk(rng) for _ in range(6))
+
+
+def _trunk(rng: np.random.Generator) -> Shape:
+    lean, radius = rng.normal(0, 0.12, 2), rng.uniform(0.06, 0.28)
+    parts = [rod("bark", (0, 0, -0.2), (*lean, rng.uniform(1.4, 4.5)), radius)]
+    if rng.random() < 0.5:
+        place = (rng.normal(0, 0.1), radius, rng.uniform(0.2, 1.0))
+        parts.append(ellipsoid("leaves", place, (0.3, 0.3, 0.35), density=rng.uniform(1, 4)))
+    if rng.random() < 0.3:
+        parts.append(rod("bark", (0.35, 0, 0), (0.35, 0, 1.6), 0.035))
+    return joined(parts)
+
+
+@functools.cache
+def machine() -> Shape:
+    """A ticket or vending machine, 0.4 x 0.5 x 1.6 m."""
+    case = box("wall", (-0.2, -0.25, 0), (0.2, 0.25, 1.6))
+    face = box("pane", (-0.21, -0.2, 0.9), (-0.19, 0.2, 1.4))
+    return joined([case, face, box("retroreflector", (-0.21, -0.2, 1.45), (-0.19, 0.2, 1.55))])
+
+
+@functools.cache
+def board() -> Shape:
+    """A folding board on the pavement, 0.65 m wide and 1.1 m high."""
+    return solid("wall", side=[(-0.3, 0), (0.3, 0), (0.03, 1.1), (-0.03, 1.1)],
+                 front=rectangle(-0.32, 0.32, 0, 1.1))  # fmt: skip
+
+
+@functools.cache
+def motorcycle() -> Shape:
+    """A parked motorcycle or scooter, 1.9 m long."""
+    wheels = [rod("rubber", (x, -0.06, 0.3), (x, 0.06, 0.3), 0.3) for x in (-0.65, 0.65)]
+    body = solid("paint", side=[(-0.8, 0.45), (0.35, 0.3), (0.5, 0.75), (-0.1, 0.85), (-0.85, 0.8)],
+                 top=rectangle(-0.9, 0.6, -0.16, 0.16))  # fmt: skip
+    fork = rod("metal", (0.65, 0, 0.3), (0.45, 0, 1.0), 0.06)
+    bar = rod("metal", (0.42, -0.33, 1.02), (0.42, 0.33, 1.02), 0.025)
+    lamp = box("lamp", (0.48, -0.1, 0.8), (0.6, 0.1, 0.98))
+    return joined([*wheels, body, fork, bar, lamp])

@@ -179,6 +179,8 @@ def _schedule(part: str, values: dict[str, Any]) -> dict[str, Any]:
         raise UsageError(f"{part}.weight_decay must be 0 or more, not {found['weight_decay']}")
     if not 0 < found["warmup"] < 1:
         raise UsageError(f"{part}.warmup must be a share between 0 and 1, not {found['warmup']}")
+    if found["warmup"] * (found["steps"] + 1) == 1:  # PyTorch divides by the steps between
+        raise UsageError(f"{part}.warmup: {found['steps']} steps at {found['warmup']} are too few")
     if found["precision"] not in PRECISIONS:
         raise UsageError(unknown(f"value of {part}.precision", found["precision"], PRECISIONS))
     return found

@@ -152,6 +152,7 @@ def test_a_control_wraps_a_method_as_the_profile_has_it():
         ({"seed": -1}, "seed must be a whole number of 0 or more, not -1"),
         ({"seed": True}, "seed must be a whole number"),
         ({"overrides": {"train.weight_decay": -1}}, "train.weight_decay must be 0 or more"),
+        ({"overrides": {"train.warmup": 0.5, "train.steps": 1}}, "1 steps at 0.5 are too few"),
         ({"overrides": {"train.warmup": 0}}, "train.warmup must be a share between 0 and 1"),
         ({"overrides": {"teacher.warmup": 1.0}}, "teacher.warmup must be a share"),
         ({"overrides": {"train.lr": float("inf")}}, "train.lr must be above 0"),
