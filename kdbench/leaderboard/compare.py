@@ -20,13 +20,13 @@ from kdbench.leaderboard.pairing import (
     CannotCompare,
     Pair,
     Run,
-    differences,
     incomparable,
     pair_runs,
     read_side,
     why_apart,
 )
 from kdbench.leaderboard.slowdown import latencies
+from kdbench.runs.records import differences
 
 # Of a record's environment: what may explain a change, and does not forbid the comparison.
 SOFTWARE = ("kdbench", "commit", "dirty", "python", "torch", "numpy", "cuda")

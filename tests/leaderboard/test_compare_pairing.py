@@ -16,13 +16,12 @@ from kdbench.leaderboard.pairing import (
     CannotCompare,
     Pair,
     Run,
-    differences,
     incomparable,
     pair_runs,
     read_side,
     why_apart,
 )
-from kdbench.runs.records import SCHEMA, write_record
+from kdbench.runs.records import SCHEMA, differences, write_record
 from kdbench.runs.settings import build_spec
 from kdbench.runs.spec import RunSpec
 
@@ -228,7 +227,7 @@ def damaged(**changes) -> str:
         ("[]", "record schema None"),
         (damaged(schema=99), "record schema 99"),
         (damaged(latency={}), "lacks what is compared .*p50"),
-        (damaged(spec={"color": "red"}), "lacks what is compared .*color"),
+        (damaged(spec={"color": "red"}), "its spec cannot be read .*color"),
         (damaged(metrics={"bev_map": 1.0}), "lacks what is compared .*3d_map"),
         (damaged(latency={"p50": 0.0}), "a figure that is no number"),
         (damaged(cost={"parameters": 1, "macs": float("nan")}), "a figure that is no number"),
