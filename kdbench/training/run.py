@@ -182,6 +182,7 @@ class Runner:
         """Trains, or takes the weights of a training that ended without a record."""
         cost = store.load_training(spec, student)
         if cost is None:
+            check_precision(spec.train.precision, self.device)  # a teacher has one of its own
             device, folder = torch.device(self.device), store.run_folder(spec)
             cost = Training(
                 spec, dataset, student, teacher, method, device, folder, self.reporter

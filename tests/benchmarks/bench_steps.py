@@ -73,6 +73,7 @@ def test_a_step(dataset, name):
     for i, batch in enumerate(batches):
         for side in sides[:: 1 if i % 2 else -1]:
             side.step(batch)
+    assert {side.state.step for side in sides} == {WARMUP + STEPS}
     plain, own = (side.seconds[WARMUP:] for side in sides)
     ratio = median(b / a for a, b in zip(plain, own, strict=True))
     print(f"\n{name}: {ratio:.2f} x none, {median(own):.3f} s against {median(plain):.3f} s")

@@ -14,6 +14,8 @@ from statistics import median
 
 import pytest
 
+from kdbench.measure import waiting
+
 SPINS = (None, "1000", "3000", "10000")  # GOMP_SPINCOUNT; None: libgomp's own
 ROUNDS, STEPS = 3, 8
 CHILD = """
@@ -69,5 +71,6 @@ def test_a_step(name, other):
         for _ in range(ROUNDS):
             for spins, own in found.items():
                 own.append(step_seconds(name, spins))
+    assert str(waiting.SPINS) in found, "kdbench's own way is not among those measured"
     text = ", ".join(f"{spins or 'default'} {median(own):.3f}" for spins, own in found.items())
     print(f"\n{name} beside {other}: {text} s")

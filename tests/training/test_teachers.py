@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from kdbench.errors import DataError
+from kdbench.errors import DataError, UsageError
 from kdbench.runs import store
 from kdbench.runs.spec import RunSpec
 
@@ -62,6 +62,14 @@ def test_a_teachers_matrices_are_rounded_before_it_is_scored(make_runner, make_s
     for network, rounded in ((teacher, True), (student, False)):
         matrices = [p for p in network.parameters() if p.dim() > 1]
         assert all(p.equal(p.half().float()) for p in matrices) is rounded
+
+
+def test_a_teachers_precision_is_refused_where_it_would_be_emulated(
+    make_runner, make_spec, monkeypatch
+):
+    monkeypatch.setattr("torch.cpu.get_capabilities", dict)
+    with pytest.raises(UsageError, match="this processor does not compute with it"):
+        make_runner().run(make_spec("kd", teacher__precision="bfloat16"))
 
 
 def test_a_run_of_other_weights_than_those_there_is_refused(make_runner, make_spec):
