@@ -67,7 +67,7 @@ def cyclists() -> tuple[Shape, ...]:
 def bicycle() -> Shape:
     """A bicycle without its rider, 1.75 m long."""
     rear, front, crank = (-0.52, 0, 0.34), (0.53, 0, 0.34), (-0.08, 0, 0.30)
-    saddle, head, bar = (-0.22, 0, 0.92), (0.36, 0, 0.85), (0.32, 0, 1.02)
+    saddle, head, bar = (-0.30, 0, 0.92), (0.36, 0, 0.85), (0.32, 0, 1.02)
     tubes = [(rear, crank), (rear, saddle), (crank, saddle), (crank, head), (saddle, head),
              (head, front), (head, bar)]  # fmt: skip
     parts = [rod("metal", a, b, 0.03) for a, b in tubes]
@@ -75,14 +75,14 @@ def bicycle() -> Shape:
         x, _, z = axle
         parts.append(rod("spokes", (x, -0.025, z), (x, 0.025, z), 0.34))
     parts.append(rod("metal", (0.30, -0.28, 1.04), (0.30, 0.28, 1.04), 0.02))
-    parts.append(ellipsoid("rubber", (-0.24, 0, 0.95), (0.13, 0.08, 0.04)))
+    parts.append(ellipsoid("rubber", (-0.32, 0, 0.95), (0.13, 0.08, 0.04)))
     parts.append(box("metal", (-0.80, -0.09, 0.70), (-0.35, 0.09, 0.78)))  # carrier and mudguard
     parts.append(box("retroreflector", (-0.88, -0.04, 0.60), (-0.84, 0.04, 0.68)))
     return joined(parts)
 
 
 def _rider(angle: float, lean: float) -> list[Shape]:
-    hip = np.array([-0.20, 0, 1.02])
+    hip = np.array([-0.30, 0, 1.02])
     shoulder = hip + np.array([0.52 * np.sin(lean), 0, 0.52 * np.cos(lean)])
     head = shoulder + np.array([0.08 + 0.1 * np.sin(lean), 0, 0.22])
     parts = [

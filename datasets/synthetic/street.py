@@ -48,7 +48,9 @@ PARKING = 2.1  # metres, width of a parking lane
 FARTHEST = 78.0  # metres along the street
 GAPS = 0.12  # share of the pieces of a hedge, wall or fence that are not there
 SPARED = 0.55  # share of labelled objects that a frontage must not stand before
-
+# Small things a metre that stand against a frontage or in it, and how far from its face, metres.
+# Without them a frontage ends as a ruler's edge does, and every corner looks like a person.
+RAGGED, UNEVEN = 0.18, 0.35
 
 # Small things beside the road, by how common they are. Two in five stand as tall and as wide as
 # people: what a detector is to tell from them.
@@ -64,6 +66,11 @@ SMALL = {
     "trunk": surroundings.trunks, "machine": surroundings.machine, "board": surroundings.board,
     "motorcycle": surroundings.motorcycle,
 }  # fmt: skip
+AGAINST = {
+    "bush": 5, "shrub": 6, "trunk": 4, "post": 4, "pillar": 3, "wall": 3, "lamp": 1, "bin": 2,
+    "cabinet": 1, "bicycle": 1, "machine": 1,
+}  # fmt: skip
+REACH = {"bush": (1.5, 8), "wall": (2, 10), "rail": (0.3, 0.6)}  # metres beyond the kerb
 SIZES = {"shrub": (0.5, 1.3), "pillar": (0.6, 1.35), "trunk": (0.7, 1.3)}  # from and to, each way
 
 
@@ -122,23 +129,21 @@ class _Scenery:
             self._backdrop(side)
         self._end()
         for _ in range(self.rng.poisson(self.style.trees)):
-            self._beside(
-                self._pick(surroundings.trees()), (0.6, 1.5), (0.5, 0.5), self._size(0.7, 1.3)
-            )
+            tree, scale = self._pick(surroundings.trees()), self._size(0.7, 1.3)
+            self._beside(tree, (0.5, 0.5), scale, (0.6, 1.5))
         for _ in range(self.rng.poisson(self.style.clutter)):
             self._clutter()
 
     def _frontage(self, side: int) -> None:
         x = self.rng.uniform(-4, 4)
-        names = list(self.style.frontage)
-        weights = np.array(list(self.style.frontage.values()), float)
         base = self.set_back[0 if side < 0 else 1]
         while x < FARTHEST:
             length = self.rng.uniform(8, 20)
             aside = max(self.ground.walkway + 0.2, base + self.rng.normal(0, 0.7))
-            kind = names[self.rng.choice(len(names), p=weights / weights.sum())]
+            kind = self._one_of(self.style.frontage)
             if kind != "gap":
                 self._block(kind, side, x + length / 2, aside, length)
+                self._ragged(side, x, x + length, aside)
             if self.rng.random() < self.style.gardens and aside > self.ground.walkway + 1.5:
                 self._garden(side, x, x + length)
             x += length + (self.rng.uniform(0, 6) if self.rng.random() < 0.5 else 0)
@@ -147,7 +152,7 @@ class _Scenery:
         deep = self.rng.uniform(7, 12)
         if kind == "woodland":
             scale, deep = (length / 16, 1.0, self.rng.uniform(0.5, 1.1)), 3.0
-            shape = surroundings.woodland()
+            shape = self._pick(surroundings.woodlands())
         else:
             shape = surroundings.building() if kind == "building" else surroundings.house()
             scale = (length / 10, deep / 8, self.rng.uniform(0.7, 1.4))
@@ -161,13 +166,22 @@ class _Scenery:
         for x in np.arange(start + unit / 2, end - unit / 2, unit):
             if self.rng.random() < GAPS:  # a gate, or where a hedge has died: an edge
                 continue
-            own = height * self.rng.uniform(0.8, 1.2)
+            own = height * self.rng.uniform(0.75, 1.3)
             if kind == "wall":
                 shape, scale = surroundings.plain_wall(), (unit, 0.25, own)
             else:
-                shape = surroundings.hedge() if kind == "hedge" else surroundings.fence()
-                scale = (1, 1, own)
-            self._along(shape, side, x, aside, (unit, 0.6), scale)
+                hedge = self._pick(surroundings.hedges())
+                shape = hedge if kind == "hedge" else surroundings.fence()
+                scale = (1, self.rng.uniform(0.7, 1.6) if kind == "hedge" else 1, own)
+            self._along(shape, side, x, aside + self.rng.normal(0, 0.1), (unit, 0.6), scale)
+        self._ragged(side, start, end, aside)
+
+    def _ragged(self, side: int, start: float, end: float, aside: float) -> None:
+        """Small things against a frontage, its gates and its ends."""
+        for _ in range(self.rng.poisson(RAGGED * (end - start))):
+            shape, size, scale = self._thing(self._one_of(AGAINST))
+            x, off = self.rng.uniform(start, end), self.rng.normal(-0.1, UNEVEN)
+            self._along(shape, side, x, aside + off, size, scale)
 
     def _backdrop(self, side: int) -> None:
         """Whatever is seen through the gaps."""
@@ -182,30 +196,31 @@ class _Scenery:
             return
         x = self.rng.uniform(45, 76)
         for y in np.arange(-24, 25, 16):
-            shape = surroundings.woodland() if self.rng.random() < 0.6 else surroundings.building()
+            wood = self._pick(surroundings.woodlands())
+            shape = wood if self.rng.random() < 0.6 else surroundings.building()
             at = self.ground.axis.y(x) + y
             footprint = np.array([x, at, 8, 16, 0.0])
             self._put(shape, footprint, np.pi / 2, (1, 1, self.rng.uniform(0.6, 1.2)))
 
     def _clutter(self) -> None:
-        pick = self.rng.choice(
-            list(CLUTTER), p=np.array(list(CLUTTER.values())) / sum(CLUTTER.values())
-        )
-        s = surroundings
-        if pick == "bush":
-            self._beside(self._pick(s.bushes()), (1.5, 8), (1.6, 1.6), self._size(0.5, 1.4))
-        elif pick == "wall":
-            scale = tuple(self.rng.uniform(0.4, 3, 3))
-            self._beside(s.plain_wall(), (2, 10), scale[:2], scale)
-        elif pick == "rail":
-            self._beside(s.guardrail(), (0.3, 0.6), (12, 0.3), (1, 1, 1))
-        else:
-            made = SMALL[pick]()
-            shape = self._pick(made) if isinstance(made, tuple) else made
-            scale = self.rng.uniform(*(SIZES.get(pick, (0.85, 1.15))), 3)
-            self._beside(shape, (0.3, 4.0), (0.5, 0.5), tuple(scale))
+        kind = self._one_of(CLUTTER)
+        self._beside(*self._thing(kind), REACH.get(kind, (0.3, 4.0)))
 
-    def _beside(self, shape: Shape, reach, size, scale) -> None:
+    def _thing(self, kind: str) -> tuple[Shape, tuple, tuple]:
+        """A small thing of a kind, the size of its footprint and its scale."""
+        if kind == "bush":
+            return self._pick(surroundings.bushes()), (1.6, 1.6), self._size(0.5, 1.4)
+        if kind == "wall":
+            scale = tuple(self.rng.uniform(0.4, 3, 3))
+            return surroundings.plain_wall(), scale[:2], scale
+        if kind == "rail":
+            return surroundings.guardrail(), (12, 0.3), (1, 1, 1)
+        made = SMALL[kind]()
+        shape = self._pick(made) if isinstance(made, tuple) else made
+        scale = self.rng.uniform(*(SIZES.get(kind, (0.85, 1.15))), 3)
+        return shape, (0.5, 0.5), tuple(scale)
+
+    def _beside(self, shape: Shape, size, scale, reach) -> None:
         """Somewhere off the road, `reach` metres beyond the kerb; `size` is its footprint."""
         side = self.rng.choice([-1, 1])
         x = 4 + 56 * self.rng.random() ** 0.7  # there is more room far away
@@ -233,6 +248,10 @@ class _Scenery:
         low, high, near = (v[0] for v in bearings(footprint[None]))
         first, last, distance = self.spared
         return bool(((first < high) & (last > low) & (distance > near)).any())
+
+    def _one_of(self, shares: dict[str, float]) -> str:
+        weights = np.array(list(shares.values()), float)
+        return list(shares)[self.rng.choice(len(weights), p=weights / weights.sum())]
 
     def _pick(self, shapes):
         return shapes[self.rng.integers(len(shapes))]

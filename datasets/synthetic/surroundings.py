@@ -80,20 +80,35 @@ def bushes() -> tuple[Shape, ...]:
 
 
 @functools.cache
-def hedge() -> Shape:
-    """A trimmed hedge of 4 x 0.8 x 1.3 m with a rough face."""
+def hedges() -> tuple[Shape, ...]:
+    """Hedges of 4 x 0.8 x 1.3 m, trimmed or not, with shoots and stems that stand out of some."""
     rng = np.random.default_rng(4)
-    parts = [box("leaves", (-2, -0.30, 0), (2, 0.30, 1.15), density=5)]
+    return tuple(_hedge(rng, shoots) for shoots in (0, 0, 1, 1, 2, 3))
+
+
+def _hedge(rng: np.random.Generator, shoots: int) -> Shape:
+    density, rough = rng.uniform(3, 7), rng.uniform(0.03, 0.12)
+    parts = [box("leaves", (-2, -0.30, 0), (2, 0.30, rng.uniform(1, 1.15)), density=density)]
     for x in np.arange(-1.8, 2.0, 0.45):
-        centre = (x, rng.normal(0, 0.05), rng.uniform(0.55, 0.75))
-        parts.append(ellipsoid("leaves", centre, (0.45, 0.42, 0.62), density=4))
+        centre = (x, rng.normal(0, rough), rng.uniform(0.55, 0.75))
+        parts.append(ellipsoid("leaves", centre, (0.45, 0.42, 0.62), density=density))
+    for x in rng.uniform(-1.9, 1.9, shoots):
+        radii = rng.uniform((0.15, 0.15, 0.3), (0.45, 0.4, 0.8))
+        centre = (x, rng.normal(0, 0.25), rng.uniform(0.9, 1.3))
+        parts.append(ellipsoid("leaves", centre, radii, density=rng.uniform(1, 5)))
+        stem = rng.uniform(0.02, 0.12)
+        parts.append(rod("bark", (x + 0.1, 0.3, 0), (x + 0.1, 0.3, rng.uniform(1, 2.5)), stem))
     return joined(parts)
 
 
 @functools.cache
-def woodland() -> Shape:
-    """The edge of a wood, 16 m wide, 8 m high: a deep screen of leaves before trunks."""
+def woodlands() -> tuple[Shape, ...]:
+    """Edges of woods, 16 m wide, 8 m high: a deep screen of leaves, and what grows before it."""
     rng = np.random.default_rng(5)
+    return tuple(_woodland(rng) for _ in range(5))
+
+
+def _woodland(rng: np.random.Generator) -> Shape:
     parts = [
         ellipsoid(
             "leaves",
@@ -103,7 +118,18 @@ def woodland() -> Shape:
         )
         for _ in range(22)
     ]
-    parts += [rod("bark", (x, 0.5, -0.5), (x, 0.5, 6), 0.18) for x in rng.uniform(-8, 8, 4)]
+    parts += [
+        ellipsoid(
+            "leaves",
+            (rng.uniform(-8, 8), rng.uniform(-2, 2), rng.uniform(0.2, 1.2)),
+            rng.uniform((0.25, 0.25, 0.3), (1.0, 0.8, 0.9)),
+            density=rng.uniform(0.5, 4),
+        )
+        for _ in range(8)
+    ]
+    for x in rng.uniform(-8, 8, 6):
+        y = rng.uniform(-1.5, 1.5)
+        parts.append(rod("bark", (x, y, -0.5), (x, y, 6), rng.uniform(0.06, 0.25)))
     return joined(parts)
 
 

@@ -54,4 +54,6 @@ def test_a_step(dataset, ratio):
     full, half = (each[WARMUP:] for each in seconds)
     assert len(half) == STEPS
     quotient = median(a / b for a, b in zip(full, half, strict=True))
-    print(f"\nnone x{ratio:g}: {quotient:.2f} times, {median(half):.3f} s against {median(full):.3f}")
+    print(
+        f"\nnone x{ratio:g}: {quotient:.2f} times, {median(half):.3f} s against {median(full):.3f}"
+    )
