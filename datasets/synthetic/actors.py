@@ -35,6 +35,8 @@ SUNK, MISPLACED = 0.03, 0.05  # metres: annotators set boxes a little low, and a
 NEARER = {"Pedestrian": 0.055}  # metres: and around a person's points, which lie on the near side
 TRIES = 15
 QUEUED = 0.25  # share of the cars that stand in a row with one drawn before
+COMPANY = 0.5  # share of the pedestrians that walk beside one drawn before
+APART = {"Pedestrian": (0.02, 0.02)}  # metres between footprints; people come close
 BEHIND = 0.15  # share of the objects drawn behind the frontage that are kept, in gaps of it
 NEAREST = 2.5  # metres from the sensor to the nearest footprint's middle
 CLEAR = (-2.0, 4.0, -1.1, 1.1)  # the recording car itself: x0, x1, y0, y1
@@ -89,12 +91,15 @@ def draw(rng: np.random.Generator, ground: Ground, rows, set_back) -> list[Actor
     actors: list[Actor] = []
     footprints = np.zeros((0, 5))
     for name in SHAPES:
+        first, apart = len(footprints), APART.get(name, (0.3, 0.25))
         for _ in range(_count(rng, name)):
             for _ in range(TRIES):
                 footprint, height = _footprint(rng, name, ground, rows)
                 if name == "Car" and len(footprints) and rng.random() < QUEUED:
                     footprint[[0, 1, 4]] = _next_in_row(rng, footprints, footprint[2])
-                grown = footprint + np.array([0, 0, 0.3, 0.25, 0])
+                if name == "Pedestrian" and len(footprints) > first and rng.random() < COMPANY:
+                    footprint[[0, 1, 4]] = _beside(rng, footprints[first:])
+                grown = footprint + np.array([0, 0, *apart, 0])
                 behind = _behind(footprint, ground, set_back) and rng.random() >= BEHIND
                 if not (behind or _on_recorder(footprint) or overlaps(grown, footprints).any()):
                     actors.append(_actor(rng, name, footprint, height, ground))
@@ -148,6 +153,15 @@ def _next_in_row(rng, footprints: np.ndarray, length: float) -> np.ndarray:
     way = rng.choice([-1, 1]) * ((own + length) / 2 + 0.9 + rng.exponential(1.2))
     turned = yaw + rng.normal(0, 0.02) + np.pi * (rng.random() < 0.15)
     return np.array([x + way * np.cos(yaw), y + way * np.sin(yaw) + rng.normal(0, 0.12), turned])
+
+
+def _beside(rng, people: np.ndarray) -> np.ndarray:
+    """x, y, yaw at the side of one of the people, who goes the same way."""
+    x, y, _, _, yaw = people[rng.integers(len(people))]
+    along, aside = rng.normal(0, 0.2), rng.choice([-1, 1]) * rng.uniform(0.6, 1.1)
+    x += along * np.cos(yaw) - aside * np.sin(yaw)
+    y += along * np.sin(yaw) + aside * np.cos(yaw)
+    return np.array([x, y, yaw + rng.normal(0, 0.15)])
 
 
 def _behind(footprint: np.ndarray, ground: Ground, set_back: tuple[float, float]) -> bool:

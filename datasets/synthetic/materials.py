@@ -23,7 +23,7 @@ MATERIALS = {
     "pavement": Material(0.34, 0.06, rough=0.008),
     "grass": Material(0.38, 0.09, rough=0.035),
     "paint": Material(spread=0.13, lost=0.04, toned=True, gloss=1.0),
-    "glass": Material(0.0, 0.06, passing=0.30, lost=0.50, gloss=1.0),
+    "glass": Material(0.0, 0.06, passing=0.36, lost=0.48, gloss=1.0),
     "rubber": Material(0.06, 0.08, lost=0.10),
     "arch": Material(0.0, 0.05, lost=0.55),
     "interior": Material(0.02, 0.09, lost=0.45),

@@ -11,7 +11,7 @@ import numpy as np
 
 from kdbench.datasets.synthetic import materials
 
-MOST_PLANES = 22
+MOST_PLANES = 25
 NO_PLANE = (0.0, 0.0, 0.0, -1.0)  # holds every point
 
 

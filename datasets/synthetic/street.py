@@ -55,20 +55,20 @@ RAGGED, UNEVEN = 0.18, 0.35
 # Small things beside the road, by how common they are. Two in five stand as tall and as wide as
 # people: what a detector is to tell from them.
 CLUTTER = {
-    "bush": 18, "lamp": 10, "bollard": 7, "sign": 10, "bin": 9, "cabinet": 4, "bicycle": 5,
-    "wall": 6, "rail": 5, "shrub": 13, "post": 20, "pillar": 5, "trunk": 9, "machine": 2,
-    "board": 2, "motorcycle": 2,
+    "bush": 18, "lamp": 10, "pole": 12, "poles": 12, "sign": 10, "bin": 8, "cabinet": 4,
+    "bicycle": 5, "wall": 6, "rail": 5, "shrub": 13, "post": 16, "pillar": 5, "trunk": 9,
+    "machine": 2, "board": 2, "motorcycle": 2,
 }  # fmt: skip
 SMALL = {
-    "lamp": surroundings.lamp_post, "bollard": surroundings.bollard, "sign": surroundings.sign,
+    "lamp": surroundings.lamp_post, "pole": surroundings.poles, "sign": surroundings.sign,
     "bin": surroundings.bin_, "cabinet": surroundings.cabinet, "bicycle": bicycle,
     "shrub": surroundings.shrubs, "post": surroundings.posts, "pillar": surroundings.pillar,
     "trunk": surroundings.trunks, "machine": surroundings.machine, "board": surroundings.board,
     "motorcycle": surroundings.motorcycle,
 }  # fmt: skip
 AGAINST = {
-    "bush": 5, "shrub": 6, "trunk": 4, "post": 4, "pillar": 3, "wall": 3, "lamp": 1, "bin": 2,
-    "cabinet": 1, "bicycle": 1, "machine": 1,
+    "bush": 5, "shrub": 6, "trunk": 4, "post": 4, "pole": 2, "pillar": 3, "wall": 3, "lamp": 1,
+    "bin": 2, "cabinet": 1, "bicycle": 1, "machine": 1,
 }  # fmt: skip
 REACH = {"bush": (1.5, 8), "wall": (2, 10), "rail": (0.3, 0.6)}  # metres beyond the kerb
 SIZES = {"shrub": (0.5, 1.3), "pillar": (0.6, 1.35), "trunk": (0.7, 1.3)}  # from and to, each way
@@ -204,7 +204,18 @@ class _Scenery:
 
     def _clutter(self) -> None:
         kind = self._one_of(CLUTTER)
-        self._beside(*self._thing(kind), REACH.get(kind, (0.3, 4.0)))
+        if kind == "poles":
+            self._row_of_poles()
+        else:
+            self._beside(*self._thing(kind), REACH.get(kind, (0.3, 4.0)))
+
+    def _row_of_poles(self) -> None:
+        """Equal ones along a kerb, as they keep cars off a pavement."""
+        shape, size, scale = self._thing("pole")
+        side, aside = self.rng.choice([-1, 1]), self.rng.uniform(0.2, 3.0)
+        start, gap = self.rng.uniform(4, 40), self.rng.uniform(0.9, 2.6)
+        for k in range(self.rng.integers(2, 8)):
+            self._along(shape, side, start + k * gap, aside, size, scale)
 
     def _thing(self, kind: str) -> tuple[Shape, tuple, tuple]:
         """A small thing of a kind, the size of its footprint and its scale."""

@@ -158,8 +158,21 @@ def lamp_post() -> Shape:
 
 
 @functools.cache
-def bollard() -> Shape:
-    return rod("metal", (0, 0, -0.1), (0, 0, 0.95), 0.07)
+def poles() -> tuple[Shape, ...]:
+    """Bollards and short poles, 0.8 to 1.8 m high, many with bright or dark bands."""
+    rng = np.random.default_rng(9)
+    return tuple(_pole(rng) for _ in range(16))
+
+
+def _pole(rng: np.random.Generator) -> Shape:
+    top, radius = rng.uniform(0.8, 1.8), rng.uniform(0.035, 0.13)
+    parts = [rod(rng.choice(["metal", "metal", "wall", "bark"]), (0, 0, -0.1), (0, 0, top), radius)]
+    for _ in range(rng.integers(0, 5)):
+        low = rng.uniform(0.1, 0.9) * top
+        high = min(top + 0.01, low + rng.uniform(0.06, 0.35))
+        band = rng.choice(["retroreflector", "retroreflector", "lamp", "rubber", "pane"])
+        parts.append(rod(band, (0, 0, low), (0, 0, high), radius + rng.uniform(0.002, 0.05)))
+    return joined(parts)
 
 
 @functools.cache

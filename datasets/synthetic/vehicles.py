@@ -7,6 +7,8 @@ size drawn for it.
 import functools
 from dataclasses import dataclass
 
+import numpy as np
+
 from kdbench.datasets.synthetic.shape import Shape, box, joined, rectangle, rod, solid
 
 
@@ -27,13 +29,13 @@ class Body:
 
 
 BODIES = {
-    "hatch": Body(3.8, 1.62, 1.46, 0.92, 0.70, (0.66, -0.16), (-1.76, -1.25), 0.95),
-    "small": Body(3.4, 1.55, 1.50, 0.95, 0.76, (0.74, 0.00), (-1.60, -1.25), 0.98),
+    "hatch": Body(3.8, 1.62, 1.46, 0.92, 0.70, (0.66, -0.16), (-1.76, -1.14), 0.95),
+    "small": Body(3.4, 1.55, 1.50, 0.95, 0.76, (0.74, 0.00), (-1.58, -1.13), 0.98),
     "saloon": Body(4.5, 1.75, 1.43, 0.90, 0.68, (0.74, -0.25), (-1.60, -0.95), 0.98),
-    "estate": Body(4.5, 1.74, 1.48, 0.92, 0.68, (0.74, -0.20), (-2.12, -1.85), 0.97),
+    "estate": Body(4.5, 1.74, 1.48, 0.92, 0.68, (0.74, -0.20), (-2.12, -1.74), 0.97),
     "coupe": Body(4.2, 1.72, 1.33, 0.85, 0.62, (0.58, -0.30), (-1.68, -0.88), 0.90),
-    "suv": Body(4.4, 1.80, 1.70, 1.05, 0.88, (0.78, 0.00), (-2.05, -1.72), 1.08, 0.36, 0.27),
-    "mpv": Body(4.3, 1.76, 1.64, 1.00, 0.78, (1.00, 0.00), (-2.05, -1.72), 1.02, 0.32),
+    "suv": Body(4.4, 1.80, 1.70, 1.05, 0.88, (0.78, 0.00), (-2.05, -1.60), 1.08, 0.36, 0.27),
+    "mpv": Body(4.3, 1.76, 1.64, 1.00, 0.78, (1.00, 0.00), (-2.02, -1.60), 1.02, 0.32),
     "fastback": Body(4.3, 1.73, 1.45, 0.91, 0.70, (0.70, -0.20), (-1.90, -1.05), 0.96),
 }
 
@@ -46,30 +48,46 @@ def cars() -> tuple[Shape, ...]:
 
 def car(body: Body) -> Shape:
     """A car: hull, glazed cabin with seats inside, roof and pillars, wheels, lamps and plates."""
-    return joined([_hull(body), *_cabin(body), *_seats(body), *_wheels(body), *_reflectors(body)])
+    return joined([*_hull(body), *_cabin(body), *_seats(body), *_wheels(body), *_reflectors(body)])
 
 
-def _hull(b: Body) -> Shape:
+def _hull(b: Body) -> list[Shape]:
+    """The body below the windows, and bumpers that stand out of it."""
     front, half = b.length / 2, b.width / 2
-    return solid(
+    nose, tail = front - 0.035, 0.035 - front
+    body = solid(
         "paint",
         side=[
-            (front - 0.14, b.clearance), (front, 0.38), (front - 0.28, b.nose),
+            (nose - 0.14, b.clearance), (nose, 0.38), (nose - 0.24, b.nose + 0.05),
             (b.windscreen[0], b.belt + 0.03), (b.rear_window[0], b.boot),
-            (-front + 0.07, b.boot - 0.06), (-front, 0.50), (-front + 0.18, b.clearance),
+            (tail + 0.06, b.boot - 0.06), (tail + 0.02, 0.62), (tail, 0.36),
+            (tail + 0.18, b.clearance),
         ],
-        top=_plan(front, half, 0.75, 0.30, 0.34, 0.22),
+        top=_plan(nose, half, 0.75, 0.30, 0.18, 0.20),
         front=[(-half + 0.08, b.clearance), (-half, 0.55), (-half + 0.05, b.belt + 0.2),
                (half - 0.05, b.belt + 0.2), (half, 0.55), (half - 0.08, b.clearance)],
     )  # fmt: skip
+    return [body, _bumper(front - 0.02, half, 0.34), _bumper(-front, half, 0.36)]
+
+
+def _bumper(end: float, half: float, corner: float) -> Shape:
+    """From 0.27 to 0.55 m high; `corner` metres of each side are rounded off its face."""
+    inwards = -np.sign(end)
+    side = [(end + 0.03 * inwards, 0.27), (end, 0.36), (end + 0.02 * inwards, 0.55),
+            (end + 0.4 * inwards, 0.55), (end + 0.4 * inwards, 0.27)]  # fmt: skip
+    left = [(end, half - corner), (end + 0.11 * inwards, half - 0.22 * corner),
+            (end + 0.4 * inwards, half)]  # fmt: skip
+    return solid("paint", side=side, top=[*left, *((x, -y) for x, y in reversed(left))])
 
 
 def _plan(front, half, nose_back, nose_in, tail_back, tail_in) -> list[tuple[float, float]]:
-    """The outline from above, corners cut off."""
+    """The outline from above, its nose rounded, the corners of its tail cut off."""
     return [
-        (front, half - nose_in - 0.12), (front - nose_back, half), (-front + tail_back, half),
+        (front, half - nose_in - 0.12), (front - nose_back / 4, half - 0.4 * nose_in),
+        (front - nose_back, half), (-front + tail_back, half),
         (-front, half - tail_in), (-front, tail_in - half), (tail_back - front, -half),
-        (front - nose_back, -half), (front, nose_in + 0.12 - half),
+        (front - nose_back, -half), (front - nose_back / 4, 0.4 * nose_in - half),
+        (front, nose_in + 0.12 - half),
     ]  # fmt: skip
 
 
@@ -135,7 +153,7 @@ def _reflectors(b: Body) -> list[Shape]:
     """Number plates and rear lamps, which throw the beam straight back."""
     front = b.length / 2
     parts = [
-        box("retroreflector", (-front - 0.01, -0.28, 0.47), (-front + 0.05, 0.28, 0.62)),
+        box("retroreflector", (-front, -0.28, 0.47), (-front + 0.06, 0.28, 0.62)),
         box("retroreflector", (front - 0.06, -0.28, 0.39), (front + 0.01, 0.28, 0.54)),
     ]
     for side in (1, -1):

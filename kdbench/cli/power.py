@@ -9,7 +9,7 @@ from rich.table import Table
 
 from kdbench.cli.output import json_option, write_json
 from kdbench.errors import KdbenchError
-from kdbench.leaderboard.cells import paired_cells
+from kdbench.leaderboard.cells import cells_by_table
 from kdbench.leaderboard.power import Noise, detectable, measured_noise, seeds_needed
 from kdbench.runs.records import read_records
 
@@ -29,12 +29,12 @@ def power(results: str, gain: float, json_file: str | None) -> None:
     """
     answers = [
         answer
-        for title, cells in paired_cells(read_records(Path(results), [])).items()
+        for title, cells in cells_by_table(read_records(Path(results), [])).items()
         for metric in ("bev", "3d")
         if (answer := _answer(title, cells, metric, gain))
     ]
     if not answers:
-        raise KdbenchError(f"{results}: needs a method, and `none`, with at least two same seeds")
+        raise KdbenchError(f"{results}: needs a method and `none`, one of them with two seeds")
     write_json(answers, json_file)
     if json_file != "-":
         for answer in answers:
@@ -67,7 +67,7 @@ def _table(answer: dict) -> Table:
     name = {"bev": "BEV", "3d": "3D"}[answer["metric"]]
     table = Table(
         title=f"{answer['table']}\n{name} mAP: smallest gain to be seen. Standard deviation of one "
-        f"seed's gain {noise['seeds'] ** 0.5:.2f}, of frames {noise['frames'] ** 0.5:.2f}",
+        f"run over seeds {noise['seeds'] ** 0.5:.2f}, of frames {noise['frames'] ** 0.5:.2f}",
         title_justify="left", box=SIMPLE_HEAD,
     )  # fmt: skip
     table.add_column("frames", justify="right")

@@ -3,7 +3,8 @@
 Frames are drawn with replacement, as often as there are frames. The draws depend on the number of
 frames alone, so those of two runs over the same frames pair off: draw k of one and draw k of the
 other see the same frames. No frame is matched again (`matching.py`); a draw costs one pass over
-the detections a class and metric.
+the detections a class and metric. Recalls are filled (`filled_ap.py`), and a draw of frames that
+show no object of a class has no AP of it.
 """
 
 import base64
@@ -11,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from kdbench.evaluation.filled_ap import DIFFICULTY, METRICS, filled
 from kdbench.evaluation.kitti_ap import Matches
 from kdbench.evaluation.precision import average_precision, precision_curves
 
 DRAWS = 1000
-METRICS = ("bev", "3d")
-DIFFICULTY = "moderate"
 UNIT = 0.002  # percent: AP is kept as 16-bit multiples of it
+ABSENT = 2**16 - 1  # in their place where a draw has no AP
 
 
 def frame_weights(frames: int, draws: int = DRAWS) -> np.ndarray:
@@ -27,13 +28,15 @@ def frame_weights(frames: int, draws: int = DRAWS) -> np.ndarray:
 
 
 def resampled_ap(matches: Matches, draws: int = DRAWS) -> np.ndarray:
-    """AP in percent at moderate difficulty and 40 recall positions: (metrics, classes, draws)."""
+    """AP in percent as `filled_ap` has it: (metrics, classes, draws), NaN where there is none."""
+    matches = filled(matches)
     weights = frame_weights(len(matches.frames), draws)
     result = np.empty((len(METRICS), len(matches.classes), draws))
     for m, metric in enumerate(METRICS):
         for c, name in enumerate(matches.classes):
             curves = np.stack([_curve(matches, name, metric, w) for w in weights])
-            result[m, c] = 100 * average_precision(curves)[1]
+            drawn = weights @ matches.positives[name, DIFFICULTY] > 0
+            result[m, c] = np.where(drawn, 100 * average_precision(curves)[1], np.nan)
     return result
 
 
@@ -48,7 +51,7 @@ def _curve(matches: Matches, name: str, metric: str, weights: np.ndarray) -> np.
 
 def pack(ap: np.ndarray, frames: int, classes: tuple[str, ...]) -> dict[str, Any]:
     """What `resampled_ap` gave, as a record keeps it: 12 kB a thousand draws of three classes."""
-    steps = np.round(ap / UNIT).astype("<u2")
+    steps = np.where(np.isnan(ap), ABSENT, np.round(ap / UNIT)).astype("<u2")
     return {
         "frames": frames,
         "metrics": list(METRICS),
@@ -63,4 +66,4 @@ def unpack(packed: dict[str, Any]) -> np.ndarray:
     """The inverse of `pack`, to a hundredth of a point: (metrics, classes, draws) float64."""
     shape = len(packed["metrics"]), len(packed["classes"]), packed["draws"]
     steps = np.frombuffer(base64.b64decode(packed["ap"]), "<u2").reshape(shape)
-    return steps * packed["unit"]
+    return np.where(steps == ABSENT, np.nan, steps * packed["unit"])

@@ -6,6 +6,7 @@ from statistics import fmean
 from typing import Any
 
 from kdbench.evaluation.calibration_error import pooled
+from kdbench.evaluation.filled_ap import ap_of
 from kdbench.evaluation.resample import METRICS
 from kdbench.leaderboard.costs import mean
 from kdbench.runs.records import Record
@@ -14,29 +15,26 @@ Row = dict[str, Any]
 AGREEMENT = ("f1", "recall", "precision", "iou", "pearson", "spearman")
 
 
-def behaviour(group: Sequence[Record], baselines: Sequence[Record | None]) -> Row:
+def behaviour(group: Sequence[Record], baselines: Sequence[Record]) -> Row:
     """All of it, as means over the runs; None where records do not have it.
 
     `bev_worst_gain`, `bev_worst_class`: the class with the least gain over `none`;
     `agreement_f1`, ...; `calibration_bev`: D-ECE, mean over classes, 0..1; `reliability`: by
     metric the bins of all classes and runs together; `bands`, see `_bands`.
     """
-    known = [] if None in baselines else baselines
     row: Row = {}
     for metric in METRICS:
-        row |= _worst(metric, group, known)
-    return row | _agreement(group) | _calibration(group) | _bands(group, known)
+        row |= _worst(metric, group, baselines)
+    return row | _agreement(group) | _calibration(group) | _bands(group, baselines)
 
 
 def _worst(metric: str, group, baselines) -> Row:
     gains = {}
     if baselines:
-        for name in group[0]["metrics"]["kitti"]:
-            own, base = (
-                fmean(r["metrics"]["kitti"][name][metric]["R40"][1] for r in runs)
-                for runs in (group, baselines)
-            )
-            gains[name] = own - base
+        own, base = ([ap_of(r["metrics"])[metric] for r in runs] for runs in (group, baselines))
+        for name in own[0]:
+            if own[0][name] is not None:
+                gains[name] = fmean(r[name] for r in own) - fmean(r[name] for r in base)
     name = min(gains, key=gains.get, default=None)
     return {f"{metric}_worst_gain": gains.get(name), f"{metric}_worst_class": name}
 

@@ -1,9 +1,10 @@
-"""Is a gain more than noise? Intervals from resampled frames and from the spread over seeds.
+"""Is the difference between two states of the code more than noise? Intervals of paired runs.
 
-The gain of a method over a baseline is the mean over seeds of the difference of two runs of one
-seed. It has two sources of noise, and both are simulated:
+Runs of one spec before and after a change are pairs: what the change left alone is equal to the
+bit. (Gains of methods over `none` are not paired, see `gains.py`.) The mean difference over seeds
+has two sources of noise, and both are simulated:
 
-- the seeds: the gain's standard error, s / sqrt(n), times a draw from Student's t with n - 1
+- the seeds: the difference's standard error, s / sqrt(n), times a draw from Student's t with n - 1
   degrees of freedom. Three seeds drawn with replacement would look far too certain.
 - the frames: those of the validation set are drawn anew with replacement, the same ones for both
   runs, and AP is computed again (`evaluation/resample.py`; records hold the outcome). A part of
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from kdbench.evaluation.filled_ap import ap_of
 from kdbench.evaluation.resample import METRICS, unpack
 from kdbench.runs.records import Record
 
@@ -109,22 +111,12 @@ def _student_t(freedom: int, draws: int) -> np.ndarray:
     return np.random.default_rng(0).permutation(quantiles)
 
 
-def holm(p: Sequence[float]) -> list[float]:
-    """p-values corrected for looking at all of them (Holm 1979), in the order given."""
-    order = np.argsort(p, kind="stable")
-    corrected, largest = [0.0] * len(p), 0.0
-    for rank, i in enumerate(order):
-        largest = max(largest, min(1.0, (len(p) - rank) * p[i]))
-        corrected[i] = largest
-    return corrected
-
-
 def _drawn_from(packed: dict) -> tuple:
     """What must agree for draws to pair off."""
     return packed["frames"], packed["draws"], tuple(packed["classes"])
 
 
 def _plain(record: Record) -> np.ndarray:
-    """AP on all frames, (metrics, classes)."""
-    kitti, names = record["metrics"]["kitti"], record["metrics"]["resamples"]["classes"]
-    return np.array([[kitti[name][metric]["R40"][1] for name in names] for metric in METRICS])
+    """AP on all frames, (metrics, classes); NaN for a class that no frame shows."""
+    ap, names = ap_of(record["metrics"]), record["metrics"]["resamples"]["classes"]
+    return np.array([[ap[metric][name] for name in names] for metric in METRICS], float)

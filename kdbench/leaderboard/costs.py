@@ -28,15 +28,15 @@ def costs(group: Sequence[Record]) -> Row:
     }
 
 
-def training(group: Sequence[Record], baselines: Sequence[Record | None], teachers) -> Row:
+def training(group: Sequence[Record], baselines: Sequence[Record], teachers) -> Row:
     """Cost of training, also against `none`: that of the runs, and with their teachers' too.
 
     `teachers`: of each run the record of the training that its method learned from; None where
     it needs none. Where that record is absent, the list is None.
     """
     step = mean(r["training"]["seconds_per_step"] for r in group)
-    plain = mean(b["training"]["seconds_per_step"] for b in baselines if b)
-    own, base = (_seconds(x) for x in (group, [b for b in baselines if b]))
+    plain = mean(b["training"]["seconds_per_step"] for b in baselines)
+    own, base = (_seconds(x) for x in (group, baselines))
     taught = None if teachers is None else _seconds([t for t in teachers if t], nothing=0.0)
     return {
         "seconds_per_step": step,

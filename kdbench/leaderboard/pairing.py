@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from kdbench.errors import KdbenchError, UsageError
+from kdbench.evaluation.filled_ap import ap_of
 from kdbench.evaluation.resample import METRICS
 from kdbench.registry import methods
 from kdbench.registry.options import complete
@@ -84,8 +85,8 @@ def read_run(record: Record, path: Path) -> Run:
 
 def _average_precision(metrics: dict) -> dict[str, float]:
     found = {f"{metric}_map": metrics[f"{metric}_map"] for metric in METRICS}
-    for name, ap in metrics["kitti"].items():
-        found |= {f"{metric}_{name}": ap[metric]["R40"][1] for metric in METRICS}
+    for metric, ap in ap_of(metrics).items():
+        found |= {f"{metric}_{name}": value for name, value in ap.items() if value is not None}
     return found
 
 

@@ -1,10 +1,11 @@
 """How large a gain must be to be seen, at the noise that was measured.
 
-The gain over n seeds and f frames has the variance  S / n + M f0 / f :  S that of one seed's gain
-(its own luck with the frames included), M what frames do to all seeds alike, measured on f0 frames
-(`bootstrap.py`). A gain is seen with a probability of 80 % at a level of 5 % when it is
+The gain over n seeds of a method, n of `none` and f frames has the variance  2 v / n + F f0 / f :
+v over seeds (their own luck with the frames included), F what frames do to all seeds alike,
+measured on f0 frames (`gains.py`). A gain is seen with a probability of 80 % at a level of 5 %
+when it is
 
-    (t_0.975 + t_0.8) sqrt( S / n + M f0 / f ),     Student's t with n - 1 degrees of freedom
+    (t_0.975 + t_0.8) sqrt( 2 v / n + F f0 / f ),     Student's t with 2 (n - 1) degrees of freedom
 """
 
 from collections.abc import Iterable
@@ -13,55 +14,47 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from kdbench.evaluation.resample import METRICS, unpack
-from kdbench.leaderboard.bootstrap import LEVEL, common_part
 from kdbench.leaderboard.cells import Cell
-from kdbench.runs.records import Record
+from kdbench.leaderboard.gains import LEVEL, POWER, gains
+from kdbench.leaderboard.scores import scores_of
 
-POWER = 0.8
 MOST_SEEDS = 1000
 
 
 @dataclass(frozen=True)
 class Noise:
-    """Variances of a gain in mAP, of BEV or 3D, from some cells of a table."""
+    """Variances of mAP, of BEV or 3D, from some cells of a table."""
 
-    seeds: float  # S: of one seed's gain
-    frames: float  # M: of frames, what seeds have in common
+    seeds: float  # v: of one run over seeds
+    frames: float  # F: of a gain over frames, what seeds have in common
     measured_on: int  # frames f0
-    freedom: int  # degrees of freedom behind S
+    freedom: int  # degrees of freedom behind v
 
 
 def measured_noise(cells: Iterable[Cell], metric: str) -> Noise | None:
-    """The noise of gains, pooled over cells of at least two seeds; None without such a cell."""
-    m = METRICS.index(metric)
-    spread, freedom, shared, frames = 0.0, 0, [], 0
-    for runs, baselines in cells:
-        if len(runs) < 2:
+    """The noise of gains, pooled over the rows of cells; None without a row of two seeds."""
+    rows, frames, measured_on = {}, [], 0
+    for cell in cells:
+        own, none = (scores_of(runs) for runs in cell)
+        found = gains(own, none, {}).get(f"{metric}_map")
+        if found is None:
             continue
-        key = f"{metric}_map"
-        gains = [
-            r["metrics"][key] - b["metrics"][key] for r, b in zip(runs, baselines, strict=True)
-        ]
-        drawn = np.stack([_maps(r, m) - _maps(b, m) for r, b in zip(runs, baselines, strict=True)])
-        spread += np.var(gains, ddof=1) * (len(gains) - 1)
-        freedom += len(gains) - 1
-        shared.append(drawn.mean(0).var() * common_part(drawn) ** 2)
-        frames = runs[0]["metrics"]["resamples"]["frames"]
+        frames.append(found.of_frames**2)
+        measured_on = own.frames[0]
+        k = own.keys.index(f"{metric}_map")
+        for runs, scores in zip(cell, (own, none), strict=True):
+            rows[runs[0]["hash"]] = scores.freedom, scores.variance[k]
+    freedom = sum(f for f, _ in rows.values())
     if not freedom:
         return None
-    return Noise(float(spread / freedom), float(np.mean(shared)), frames, freedom)
-
-
-def _maps(record: Record, metric: int) -> np.ndarray:
-    """mAP of each draw."""
-    return unpack(record["metrics"]["resamples"])[metric].mean(0)
+    pooled = sum(f * variance for f, variance in rows.values()) / freedom
+    return Noise(float(pooled), float(np.mean(frames)), measured_on, freedom)
 
 
 def detectable(noise: Noise, seeds: int, frames: int) -> float:
-    """The least gain that `seeds` and `frames` show, in points of mAP."""
-    variance = noise.seeds / seeds + noise.frames * noise.measured_on / frames
-    quantiles = stats.t.ppf([(1 + LEVEL) / 2, POWER], seeds - 1)
+    """The least gain that `seeds` of both and `frames` show, in points of mAP."""
+    variance = 2 * noise.seeds / seeds + noise.frames * noise.measured_on / frames
+    quantiles = stats.t.ppf([(1 + LEVEL) / 2, POWER], 2 * (seeds - 1))
     return float(quantiles.sum() * np.sqrt(variance))
 
 

@@ -1,22 +1,22 @@
-"""From records to leaderboard rows: one row a method, paired by seed with its baseline."""
+"""From records to leaderboard rows: one row a method, beside the runs without distillation."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import Any
 
 import numpy as np
 
+from kdbench.evaluation.filled_ap import METRICS, ap_of
 from kdbench.leaderboard.behaviour import behaviour
-from kdbench.leaderboard.costs import costs, training
-from kdbench.leaderboard.significance import gain_intervals, is_within_noise, judge
+from kdbench.leaderboard.costs import costs, mean, training
+from kdbench.leaderboard.scores import Scores, scores_of
+from kdbench.leaderboard.significance import judge
 from kdbench.runs.records import Record
 from kdbench.runs.spec import RunSpec
 
 Row = dict[str, Any]
-
-# Recovering a share of a gap means nothing when there is hardly a gap, in points of mAP.
-LEAST_GAP = 1.0
 
 # What the rows of a table have in common: all that decides on accuracy but the method.
 TABLE = (
@@ -30,20 +30,13 @@ def leaderboard(records: list[Record]) -> list[Row]:
 
     A row that learned from no trained teacher, as `none`, stands in the table of each teacher.
 
-    A gain is the mean over seeds of the run's mAP less that of the run without distillation
-    with the same seed and schedule; None where that run is absent. `recovered` is the gain as a
-    share of what the teacher has over the baseline, None where that is little or within noise.
-    `bev_gain_low`, `_high` and `_p` are the gain's interval (`bootstrap.py`), `bev_significant`
-    and `bev_rank` what it amounts to in its table (`significance.py`). Costs are means over seeds
-    (`costs.py`); what there is beyond mAP is told in `behaviour.py`.
+    A gain is the mean of a row's mAP over its seeds less that of all runs without distillation of
+    the same schedule (`none`: their hashes); None without such a run. What it amounts to in its
+    table is `significance.judge`'s. Costs are means over seeds (`costs.py`); what there is beyond
+    mAP is told in `behaviour.py`.
     """
     runs = _Runs.of(records)
-    groups: dict[str, list[Record]] = defaultdict(list)
-    for key, record in runs.records.items():
-        groups[_group_key(runs.specs[key])].append(record)
-    rows = _in_tables([_row(runs, group) for group in groups.values()])
-    for row in rows:
-        row |= _recovered(runs, row)
+    rows = _in_tables([_row(runs, group) for group in runs.groups.values()])
     teachers = _teacher_rows(runs, rows)
     shown = {tuple(row["hashes"]) for row in teachers}
     # A teacher is a row in its students' tables, not in a table of its own.
@@ -53,39 +46,38 @@ def leaderboard(records: list[Record]) -> list[Row]:
     for row in rows:
         tables[table_key(row)].append(row)
     for table in tables.values():
-        judge(table)
+        judge(table, runs.scores)
     return sorted(rows, key=_order)
 
 
 @dataclass(frozen=True)
 class _Runs:
-    """Records by hash, with their specs, and the hashes of their baselines."""
+    """Records and specs by hash, and the runs of each row: those that differ by the seed alone."""
 
     records: dict[str, Record]
     specs: dict[str, RunSpec]
-    baselines: dict[str, str]
-    noise: dict[tuple, dict[str, bool]] = field(default_factory=dict)  # see `gap_is_noise`
+    groups: dict[str, list[Record]]
+    known: dict[tuple, Scores | None] = field(default_factory=dict)  # see `scores`
 
     @classmethod
     def of(cls, records: list[Record]) -> "_Runs":
-        specs = {record["hash"]: RunSpec.from_dict(record["spec"]) for record in records}
-        known: dict[str, str] = {}  # many runs have the same baseline and teacher
+        by_hash = {record["hash"]: record for record in records}
+        specs = {key: RunSpec.from_dict(record["spec"]) for key, record in by_hash.items()}
+        groups: dict[str, list[Record]] = defaultdict(list)
+        for key, record in by_hash.items():
+            groups[_group_key(specs[key])].append(record)
+        return cls(by_hash, specs, groups)
 
-        def hash_of(spec: RunSpec) -> str:
-            text = repr(spec)
-            if text not in known:
-                known[text] = spec.hash
-            return known[text]
+    def none(self, group: list[Record]) -> list[Record]:
+        """The runs without distillation that a row's gain is measured against."""
+        return self.groups.get(_group_key(self.specs[group[0]["hash"]].baseline()), [])
 
-        return cls(
-            records={record["hash"]: record for record in records},
-            specs=specs,
-            baselines={key: hash_of(spec.baseline()) for key, spec in specs.items()},
-        )
-
-    def baseline(self, record: Record) -> Record | None:
-        """The run without distillation that a run's gain is measured against."""
-        return self.records.get(self.baselines[record["hash"]])
+    def scores(self, hashes: Sequence[str]) -> Scores | None:
+        """What the runs of a row scored; many rows are against the same ones."""
+        key = tuple(hashes)
+        if key not in self.known:
+            self.known[key] = scores_of([self.records[run] for run in hashes])
+        return self.known[key]
 
     def teacher(self, row: Row) -> Record | None:
         """The run of a table's teacher: of its hash, and with its weights."""
@@ -99,13 +91,6 @@ class _Runs:
         absent = any(f is None and r.get("teacher") for f, r in zip(found, group, strict=True))
         return None if absent else found
 
-    def gap_is_noise(self, metric: str, teacher: Record, baselines: list[Record]) -> bool:
-        """Whether the teacher is ahead of `none` by no more than noise, as far as is known."""
-        key = teacher["hash"], *(b["hash"] for b in baselines)
-        if key not in self.noise:  # many rows have the same
-            self.noise[key] = is_within_noise([teacher] * len(baselines), baselines)
-        return self.noise[key].get(metric, False)
-
 
 def _group_key(spec: RunSpec) -> str:
     """What runs of one row share: everything but the seed."""
@@ -113,12 +98,13 @@ def _group_key(spec: RunSpec) -> str:
 
 
 def _row(runs: _Runs, group: list[Record]) -> Row:
-    baselines = [runs.baseline(record) for record in group]
-    row = _identity(runs.specs[group[0]["hash"]], group) | _accuracy(group)
-    for metric in ("bev", "3d"):
-        row |= _gain(metric, group, baselines)
-    row |= gain_intervals(group, baselines) | behaviour(group, baselines)
-    return row | costs(group) | training(group, baselines, runs.learned_from(group))
+    none = runs.none(group)
+    row = _identity(runs.specs[group[0]["hash"]], group) | {"none": [r["hash"] for r in none]}
+    row |= _accuracy(group)
+    for metric in METRICS:
+        row |= _gain(metric, group, none)
+    row |= behaviour(group, none) | costs(group)
+    return row | training(group, none, runs.learned_from(group))
 
 
 def _identity(spec: RunSpec, group: list[Record]) -> Row:
@@ -163,37 +149,22 @@ def _in_tables(rows: list[Row]) -> list[Row]:
 
 def _accuracy(group: list[Record]) -> Row:
     row: Row = {}
-    for metric in ("bev", "3d"):
+    for metric in METRICS:
         values = [r["metrics"][f"{metric}_map"] for r in group]
         row[f"{metric}_map"] = fmean(values)
         row[f"{metric}_map_std"] = float(np.std(values, ddof=1)) if len(values) > 1 else None
-    kitti = [r["metrics"]["kitti"] for r in group]
-    for name in kitti[0]:
-        for metric in ("bev", "3d"):
-            row[f"{metric}_{name}"] = fmean(k[name][metric]["R40"][1] for k in kitti)
+    each = [ap_of(r["metrics"]) for r in group]
+    for metric in METRICS:
+        for name in each[0][metric]:
+            row[f"{metric}_{name}"] = mean(ap[metric][name] for ap in each)
     return row
 
 
 def _gain(metric: str, group, baselines) -> Row:
-    if any(b is None for b in baselines):
+    if not baselines:
         return {f"{metric}_gain": None}
     own, base = (fmean(r["metrics"][f"{metric}_map"] for r in x) for x in (group, baselines))
     return {f"{metric}_gain": own - base}
-
-
-def _recovered(runs: _Runs, row: Row) -> Row:
-    """Which share of its table's teacher's lead a row gains."""
-    teacher, found = runs.teacher(row), {}
-    baselines = [runs.baseline(runs.records[run]) for run in row["hashes"]]
-    for metric in ("bev", "3d"):
-        gain, key = row[f"{metric}_gain"], f"{metric}_map"
-        found[f"{metric}_recovered"] = None
-        if teacher is None or gain is None:
-            continue
-        gap = teacher["metrics"][key] - (row[key] - gain)
-        if gap >= LEAST_GAP and not runs.gap_is_noise(metric, teacher, baselines):
-            found[f"{metric}_recovered"] = gain / gap
-    return found
 
 
 def _teacher_rows(runs: _Runs, rows: list[Row]) -> list[Row]:
@@ -208,11 +179,10 @@ def _teacher_rows(runs: _Runs, rows: list[Row]) -> list[Row]:
 
 def _as_teacher(row: Row, student: Row) -> Row:
     """A run's row as it stands in the table of a student."""
-    against = ("_recovered", "_against_none", "_with_teacher")  # of itself
-    gains = [key for key in row if "_gain" in key or key.endswith(against)]
+    against = ("_against_none", "_with_teacher")  # of itself
+    absent = dict.fromkeys(key for key in row if "_gain" in key or key.endswith(against))
     place = {key: student[key] for key in TABLE}
-    none = dict.fromkeys([*gains, "bev_recovered", "3d_recovered"])
-    return row | none | place | {"role": "teacher", "method": "teacher"}
+    return row | absent | place | {"role": "teacher", "method": "teacher"}
 
 
 def table_key(row: Row) -> tuple:

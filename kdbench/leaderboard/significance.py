@@ -1,48 +1,61 @@
 """Which gains of a table are more than noise, all of them looked at together."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from kdbench.evaluation.resample import METRICS
-from kdbench.leaderboard.bootstrap import LEVEL, holm, paired_intervals
-from kdbench.runs.records import Record
+from kdbench.evaluation.filled_ap import METRICS
+from kdbench.leaderboard.gains import LEVEL, Gain, Priors, gains, holm, priors
+from kdbench.leaderboard.scores import Scores
 
 Row = dict[str, Any]
+ScoresOf = Callable[[Sequence[str]], Scores | None]  # from the hashes of a row's runs
+
+ENDS = ("low", "high", "p", "error", "freedom")
+# Recovering a share of a gap means nothing when there is hardly a gap, in points of mAP.
+LEAST_GAP = 1.0
 
 
-def gain_intervals(runs: list[Record], baselines: list[Record | None]) -> Row:
-    """Intervals and p-values of a row's gains: on average, and of each class.
+def judge(rows: list[Row], scores_of: ScoresOf) -> None:
+    """Sets what the gains of one table's rows amount to, for BEV and 3D.
 
-    Keys: `bev_gain_low`, `bev_gain_high`, `bev_gain_p`; `bev_car_gain`, `bev_car_gain_low`, ...
-    None where a baseline or resampled AP is missing.
+    `bev_gain_low`, `_high`, `_p`, `_error` and `_freedom`: the gain's interval, p-value, standard
+    error and degrees of freedom (`gains.py`); the same of each class, with `bev_car_gain`.
+    `bev_significant`: whether the p-value, corrected for all methods of the table (Holm), is below
+    5 %. `bev_rank`: one more than the number of methods whose interval lies above its own; methods
+    that overlap share a rank. `bev_recovered`: the gain as a share of what the teacher has over
+    `none`, None where that is little or within noise. None where there is no interval.
     """
-    found = {} if None in baselines else paired_intervals(runs, baselines)
-    row: Row = {}
-    for metric in METRICS:
-        interval = found.get(f"{metric}_map")
-        for end in ("low", "high", "p"):
-            row[f"{metric}_gain_{end}"] = getattr(interval, end) if interval else None
-    for key, interval in found.items():
-        if not key.endswith("_map"):
-            row[f"{key}_gain"] = interval.value
-            row |= {f"{key}_gain_{end}": getattr(interval, end) for end in ("low", "high")}
-    return row
-
-
-def is_within_noise(runs: list[Record], baselines: list[Record]) -> dict[str, bool]:
-    """Whether the interval of a difference in mAP holds zero, by metric; empty without one."""
-    found = paired_intervals(runs, baselines)
-    return {m: not found[f"{m}_map"].significant for m in METRICS if f"{m}_map" in found}
-
-
-def judge(rows: list[Row]) -> None:
-    """Sets `bev_significant` and `bev_rank` (and those of 3D) of each row of one table.
-
-    A gain is significant when its p-value, corrected for all methods of the table (Holm), is below
-    5 %. A method's rank is one more than the number of methods whose interval lies above its own:
-    methods that overlap share a rank. None where there is no interval.
-    """
+    scores = {id(row): scores_of(row["hashes"]) for row in rows}
+    known = _priors([scores[id(row)] for row in rows if row["role"] == "student"])
+    for row in rows:
+        none = scores_of(row["none"]) if row["none"] else None
+        own = {} if row["role"] == "teacher" else gains(scores[id(row)], none, known)
+        _set_gains(row, own)
     for metric in METRICS:
         _judge_metric(rows, metric)
+        teacher = next((row for row in rows if row["role"] == "teacher"), None)
+        for row in rows:
+            gap = _gap(row, teacher, metric, known, scores_of)
+            gain = row[f"{metric}_gain"]
+            row[f"{metric}_recovered"] = gain / gap if gap else None
+
+
+def _priors(rows: list[Scores | None]) -> Priors:
+    known = [row for row in rows if row]
+    return priors(row for row in known if row.frames == known[0].frames)
+
+
+def _set_gains(row: Row, found: dict[str, Gain]) -> None:
+    itself = row["hashes"] == row["none"]
+    for metric in METRICS:
+        gain = found.get(f"{metric}_map")
+        row |= {f"{metric}_gain_{end}": getattr(gain, end, None) for end in ENDS}
+        if gain and itself:
+            row |= {f"{metric}_gain_{end}": 0.0 for end in ("low", "high")}
+    for key, gain in found.items():
+        if not key.endswith("_map") and not itself:
+            row[f"{key}_gain"] = gain.value
+            row |= {f"{key}_gain_{end}": getattr(gain, end) for end in ("low", "high")}
 
 
 def _judge_metric(rows: list[Row], metric: str) -> None:
@@ -53,3 +66,14 @@ def _judge_metric(rows: list[Row], metric: str) -> None:
     for row, corrected in zip(judged, holm([r[p] for r in judged]), strict=True):
         row[f"{metric}_significant"] = corrected < 1 - LEVEL
         row[f"{metric}_rank"] = 1 + sum(other[low] > row[high] for other in judged)
+
+
+def _gap(row: Row, teacher: Row | None, metric: str, known: Priors, scores_of) -> float | None:
+    """What the teacher has over a row's `none`, in points of mAP; None where that says nothing."""
+    gain = row[f"{metric}_gain"]
+    if teacher is None or gain is None or row is teacher:
+        return None
+    gap = teacher[f"{metric}_map"] - (row[f"{metric}_map"] - gain)
+    lead = gains(scores_of(teacher["hashes"]), scores_of(row["none"]), known).get(f"{metric}_map")
+    noise = lead is not None and not lead.significant
+    return None if gap < LEAST_GAP or noise else gap

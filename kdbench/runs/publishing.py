@@ -9,6 +9,7 @@ from typing import Any
 
 from kdbench.detector import Detector
 from kdbench.errors import DataError, KdbenchError
+from kdbench.evaluation.filled_ap import ap_of
 from kdbench.registry import datasets
 from kdbench.runs import published, store
 from kdbench.runs.build import build_detector
@@ -117,19 +118,20 @@ def _copied(source: Path, place: Path) -> Path:
     return place
 
 
+def _figures(metrics: dict) -> list[tuple[str, str, str]]:
+    """Class, BEV and 3D AP, as they stand in a card."""
+    ap = ap_of(metrics)
+    text = lambda value: "-" if value is None else f"{value:.1f}"  # noqa: E731
+    return [(name, text(ap["bev"][name]), text(ap["3d"][name])) for name in ap["bev"]]
+
+
 def _card(record: Record, spec: RunSpec) -> str:
     """What a person should know of a published run, in Markdown."""
     metrics, where = record["metrics"], record["environment"]
-    ap = [
-        f"| {name} | {by['bev']['R40'][1]:.1f} | {by['3d']['R40'][1]:.1f} |"
-        for name, by in metrics["kitti"].items()
-    ]
+    ap = [f"| {name} | {bev} | {space} |" for name, bev, space in _figures(metrics)]
     real = [
         f"- {t.get('split', 'all')}, {t['frames']} frames {t['fingerprint']}: "
-        + ", ".join(
-            f"{name} {by['bev']['R40'][1]:.1f} / {by['3d']['R40'][1]:.1f}"
-            for name, by in t["kitti"].items()
-        )
+        + ", ".join(f"{name} {bev} / {space}" for name, bev, space in _figures(t))
         for t in record.get("transfer") or []
     ]
     lines = [

@@ -10,6 +10,8 @@ from kdbench.evaluation.agreement import agreement
 from kdbench.evaluation.bands import traits
 from kdbench.evaluation.breakdown import breakdown
 from kdbench.evaluation.calibration_error import calibration
+from kdbench.evaluation.filled_ap import filled_ap
+from kdbench.evaluation.filled_ap import mean_ap as mean_over_classes
 from kdbench.evaluation.kitti_ap import match
 from kdbench.evaluation.resample import pack, resampled_ap
 from kdbench.evaluation.to_kitti import to_kitti
@@ -54,8 +56,9 @@ def score(
 ) -> dict:
     """KITTI AP of detections, the headline means over classes, and what lies behind them.
 
-    `kitti` has the structure of `evaluation.kitti_ap.evaluate`; `bev_map` and `3d_map` are the
-    means over the classes of AP at 40 recall positions, moderate difficulty, in percent;
+    `kitti` has the structure of `evaluation.kitti_ap.evaluate` and equals the development kit's
+    figures; `ap` is what runs are compared by (`evaluation/filled_ap.py`), `bev_map` and `3d_map`
+    are its means over the classes, in percent;
     `resamples` holds AP over resampled frames, see `evaluation/resample.py`; `breakdown` is AP by
     band and `calibration` the error of the scores, see the files of these names in `evaluation`;
     `agreement` is that with the detections of the `teacher`, None without them.
@@ -71,11 +74,12 @@ def score(
         truth_traits[frame_id] = traits(objects, frame.calibration, frame.points)
         found_traits[frame_id] = traits(results[frame_id], frame.calibration)
     matches = match(truth, results, dataset.classes)
-    kitti = matches.report()
+    ap = filled_ap(matches)
     return {
-        "kitti": kitti,
-        "bev_map": mean_moderate(kitti, "bev"),
-        "3d_map": mean_moderate(kitti, "3d"),
+        "kitti": matches.report(),
+        "ap": ap,
+        "bev_map": mean_over_classes(ap, "bev"),
+        "3d_map": mean_over_classes(ap, "3d"),
         "resamples": pack(resampled_ap(matches), len(found), matches.classes),
         "breakdown": breakdown(
             truth, results, truth_traits, found_traits, dataset.classes, fill_recall=True
@@ -113,11 +117,6 @@ def kitti_results(dataset: Dataset, found: dict[str, Detections]) -> dict[str, K
             dataset.classes, frame.calibration, frame.image_size,
         )  # fmt: skip
     return results
-
-
-def mean_moderate(kitti: dict, metric: str) -> float:
-    """Mean over the classes of R40 AP at moderate difficulty, in percent."""
-    return float(np.mean([by_metric[metric]["R40"][1] for by_metric in kitti.values()]))
 
 
 def ignore_outside(objects: KittiObjects, calibration: Calibration, point_range) -> KittiObjects:

@@ -63,10 +63,26 @@ def test_a_draw_is_the_evaluation_of_the_drawn_frames(frames):
             {f"{key}-{k}": truth[key] for key, k in copies},
             {f"{key}-{k}": found[key] for key, k in copies},
             CLASSES,
+            fill_recall=True,
         )
         expected = [[drawn[c][m]["R40"][1] for c in ("car", "pedestrian")] for m in METRICS]
         np.testing.assert_allclose(ap[:, :, draw], expected, atol=1e-9)
     assert ap.std(axis=2).max() > 0
+
+
+def test_a_draw_without_a_class_has_no_ap_of_it(frames):
+    truth, found = frames
+    first = next(iter(truth))
+    lone = {
+        key: t.select(t.names != "Pedestrian") if key != first else t for key, t in truth.items()
+    }
+    ap = resampled_ap(match(lone, found, CLASSES), draws=40)
+    drawn = frame_weights(len(truth), 40)[:, 0] > 0
+    assert drawn.any() and not drawn.all()
+    np.testing.assert_array_equal(np.isnan(ap[:, 1]), np.broadcast_to(~drawn, (2, 40)))
+    assert not np.isnan(ap[:, 0]).any()
+    packed = pack(ap, len(truth), ("car", "pedestrian"))
+    np.testing.assert_array_equal(np.isnan(unpack(packed)), np.isnan(ap))
 
 
 def test_a_record_keeps_a_hundredth_of_a_point():

@@ -6,7 +6,7 @@ from scipy import stats
 
 from kdbench.evaluation.precision import average_precision, precision_curves
 from kdbench.evaluation.resample import METRICS, frame_weights, pack
-from kdbench.leaderboard.bootstrap import holm, interval, paired_intervals
+from kdbench.leaderboard.bootstrap import interval, paired_intervals
 
 FRAMES, DRAWS = 150, 200
 WEIGHTS = frame_weights(FRAMES, DRAWS)
@@ -129,16 +129,3 @@ def test_records_without_resamples_or_of_other_frames_have_no_interval():
     assert paired_intervals([bare], [record()]) == {}
     assert paired_intervals([record()], [record(frames=FRAMES - 1)]) == {}
     assert paired_intervals([], []) == {}
-
-
-@pytest.mark.parametrize(
-    ("p", "expected"),
-    [
-        ([0.01, 0.04, 0.03], [0.03, 0.06, 0.06]),
-        ([0.5, 0.9], [1.0, 1.0]),
-        ([0.02], [0.02]),
-        ([], []),
-    ],
-)
-def test_holm(p, expected):
-    assert holm(p) == pytest.approx(expected)

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from kdbench.evaluation.resample import frame_weights, pack
-from kdbench.leaderboard.bootstrap import interval
-from kdbench.leaderboard.cells import paired_cells
+from kdbench.leaderboard.cells import cells_by_table
+from kdbench.leaderboard.gains import gains
 from kdbench.leaderboard.power import Noise, detectable, measured_noise, seeds_needed
+from kdbench.leaderboard.scores import scores_of
 from kdbench.runs.settings import build_spec
 
 FRAMES, DRAWS = 150, 300
@@ -25,6 +26,7 @@ def record(spec, values):
         "spec": spec.to_dict(),
         "metrics": {
             "bev_map": mean, "3d_map": mean, "resamples": pack(ap, FRAMES, ("car",)),
+            "ap": {"bev": {"car": mean}, "3d": {"car": mean}},
         },
     }  # fmt: skip
 
@@ -34,30 +36,32 @@ def study(rng, seeds, between, common, own, gain=5.0):
     records, frames = [], rng.normal(0, common, FRAMES)
     for seed in range(seeds):
         kd = replace(KD, seed=seed)
-        records.append(record(kd.baseline(), np.full(FRAMES, 40.0)))
-        luck = rng.normal(0, between) + rng.normal(0, own, FRAMES)
-        records.append(record(kd, 40 + gain + frames + luck))
+        for spec, mean in ((kd.baseline(), 40), (kd, 40 + gain + frames)):
+            luck = rng.normal(0, between) + rng.normal(0, own, FRAMES)
+            records.append(record(spec, mean + luck))
     return records
 
 
-def test_cells_are_paired_by_seed():
+def test_cells_are_a_methods_runs_and_those_of_none():
     records = study(np.random.default_rng(0), 3, 1, 0, 0)
-    ((title, cells),) = paired_cells(records).items()
+    ((title, cells),) = cells_by_table(records[:-1]).items()
     assert title.startswith("pointpillars-x4 on synthetic")
-    ((runs, baselines),) = cells
-    assert [r["spec"]["seed"] for r in runs] == [b["spec"]["seed"] for b in baselines] == [0, 1, 2]
-    assert {b["spec"]["method"]["name"] for b in baselines} == {"none"}
-    assert paired_cells(records[1::2]) == {}
+    ((runs, none),) = cells
+    assert [r["spec"]["seed"] for r in runs] == [0, 1]
+    assert [r["spec"]["seed"] for r in none] == [0, 1, 2]
+    assert {b["spec"]["method"]["name"] for b in none} == {"none"}
+    assert cells_by_table(records[1::2]) == {}
 
 
 def test_noise_is_measured():
     rng = np.random.default_rng(0)
-    cells = [paired_cells(study(rng, 5, 1.5, 6.0, 2.0)).popitem()[1][0] for _ in range(60)]
-    noise = measured_noise(cells, "bev")
-    assert noise.freedom == 240
-    assert noise.seeds == pytest.approx(1.5**2 + 2**2 / FRAMES, rel=0.2)
-    assert noise.frames == pytest.approx(6**2 / FRAMES, rel=0.2)
-    assert measured_noise([(runs[:1], bases[:1]) for runs, bases in cells], "bev") is None
+    cells = [cells_by_table(study(rng, 5, 1.5, 6.0, 2.0)).popitem()[1][0] for _ in range(60)]
+    found = [measured_noise([cell], "bev") for cell in cells]
+    assert {noise.freedom for noise in found} == {8}
+    variance = np.mean([noise.seeds for noise in found])
+    assert variance == pytest.approx(1.5**2 + 2**2 / FRAMES, rel=0.2)
+    assert np.mean([noise.frames for noise in found]) == pytest.approx(6**2 / FRAMES, rel=0.2)
+    assert measured_noise([(runs[:1], none[:1]) for runs, none in cells], "bev") is None
 
 
 @pytest.mark.parametrize("seeds", [3, 6])
@@ -66,10 +70,11 @@ def test_a_detectable_gain_is_seen_four_times_of_five(seeds):
     noise = Noise(between**2, common**2 / FRAMES, FRAMES, 100)
     gain = detectable(noise, seeds, FRAMES)
     rng, seen = np.random.default_rng(1), 0
-    for _ in range(400):
-        values = gain + rng.normal(0, between, (seeds, 1)) + rng.normal(0, common, (1, FRAMES))
-        seen += interval(values.mean(1), values @ WEIGHTS.T / FRAMES).significant
-    assert seen / 400 == pytest.approx(0.8, abs=0.06)
+    for _ in range(200):
+        ((_, cells),) = cells_by_table(study(rng, seeds, between, common, 0.1, gain)).items()
+        own, none = (scores_of(runs) for runs in cells[0])
+        seen += gains(own, none, {})["bev_map"].significant
+    assert seen / 200 == pytest.approx(0.8, abs=0.08)
 
 
 def test_seeds_needed_is_the_least_number_that_shows_the_gain():

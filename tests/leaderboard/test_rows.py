@@ -56,7 +56,7 @@ def test_gain_recovered_share_and_extra_cost():
     assert row_of(rows, "teacher")["bev_gain"] is None
 
 
-def test_seeds_are_paired_and_spread_is_shown():
+def test_a_gain_is_over_all_seeds_and_spread_is_shown():
     seeds = [(0, 40, 45), (1, 42, 46), (2, 38, 46)]
     records = [record(TEACHER, 60)]
     for seed, plain, distilled in seeds:
@@ -89,9 +89,11 @@ def test_a_gain_without_drawn_frames_has_no_interval():
     assert kd["bev_gain_low"] is kd["bev_significant"] is kd["bev_rank"] is None
 
 
-def test_a_seed_without_its_baseline_gives_no_gain():
-    rows = leaderboard([record(NONE, 40), record(KD, 45), record(replace(KD, seed=1), 47)])
-    assert row_of(rows, "kd (bce)")["bev_gain"] is None
+def test_a_gain_is_over_all_seeds_of_none_whichever_they_are():
+    own = [record(replace(KD, seed=seed), 45 + seed) for seed in range(2)]
+    plain = [record(replace(NONE, seed=seed), 40) for seed in (1, 5, 6)]
+    assert row_of(leaderboard(own + plain), "kd (bce)")["bev_gain"] == 5.5
+    assert row_of(leaderboard(own), "kd (bce)")["bev_gain"] is None
 
 
 def test_no_share_of_a_gap_that_is_hardly_there():

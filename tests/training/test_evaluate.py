@@ -3,8 +3,10 @@ import pytest
 import torch
 
 from kdbench.detector import Detections
+from kdbench.evaluation.filled_ap import ap_of, mean_ap
+from kdbench.evaluation.resample import unpack
 from kdbench.geometry.boxes import boxes_camera_to_lidar
-from kdbench.training.evaluate import ignore_outside, mean_moderate, score
+from kdbench.training.evaluate import ignore_outside, score
 
 RANGE = (0.0, -40.0, -3.0, 70.0, 40.0, 1.0)
 
@@ -35,6 +37,16 @@ def test_perfect_detections_have_full_precision_at_each_sampled_recall(dataset):
     assert bev[2] == pytest.approx(100 * 3 / 40)
 
 
+def test_a_perfect_detector_has_a_mean_of_100(dataset):
+    """Whatever the frames show: `ap` fills recalls, and a class that is absent does not count."""
+    found = {i: labelled(dataset, i) for i in dataset.ids("val")}
+    metrics = score(dataset, found, RANGE)
+    assert set(metrics["ap"]["bev"].values()) <= {100.0, None}
+    assert metrics["ap"]["bev"]["car"] == metrics["bev_map"] == metrics["3d_map"] == 100
+    drawn = unpack(metrics["resamples"])
+    assert set(drawn[~np.isnan(drawn)]) == {100.0}
+
+
 def test_objects_outside_the_range_are_neither_missed_nor_found(dataset):
     frame_id = dataset.ids("val")[0]
     objects, calibration = dataset.objects(frame_id), dataset.frame(frame_id).calibration
@@ -48,9 +60,12 @@ def test_objects_outside_the_range_are_neither_missed_nor_found(dataset):
     np.testing.assert_array_equal(marked.occluded[~outside], objects.occluded[~outside])
 
 
-def test_the_headline_is_the_mean_over_classes_at_moderate_r40():
-    kitti = {
-        name: {"bev": {"R40": [90.0, moderate, 10.0], "R11": [0, 0, 0]}}
-        for name, moderate in (("car", 60.0), ("pedestrian", 30.0), ("cyclist", 0.0))
-    }
-    assert mean_moderate(kitti, "bev") == 30.0
+def test_the_headline_is_the_mean_over_the_classes_that_there_are():
+    ap = {"bev": {"car": 60.0, "pedestrian": 30.0, "cyclist": None}}
+    assert mean_ap(ap, "bev") == 45.0
+    assert mean_ap({"bev": {"car": None}}, "bev") == 0.0
+
+
+def test_a_record_from_before_filled_recalls_has_kittis_own():
+    kitti = {"car": {m: {"R40": [90.0, 60.0, 10.0], "R11": [0, 0, 0]} for m in ("bev", "3d")}}
+    assert ap_of({"kitti": kitti}) == {"bev": {"car": 60.0}, "3d": {"car": 60.0}}
