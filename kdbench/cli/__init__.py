@@ -24,6 +24,7 @@ COMMANDS = {
     "power": ("kdbench.cli.power:power", "Seeds and frames needed to see a gain."),
     "compare": ("kdbench.cli.compare:compare", "Fail when results became worse."),
     "zoo": ("kdbench.cli.zoo:zoo", "What is published with kdbench; verify and publish."),
+    "transfer": ("kdbench.cli.transfer:transfer_command", "Score finished runs on real frames."),
     "rescore": ("kdbench.cli.rescore:rescore", "Compute metrics anew from kept detections."),
     "list": ("kdbench.cli.list:list_", "List methods, detectors or data sets."),
     "check": ("kdbench.cli.check:check", "Check that a method keeps the contract."),

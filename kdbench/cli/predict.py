@@ -41,9 +41,7 @@ def predict(record, dataset, data_root, split, out, device, json_file) -> None:
     detector = load_recorded(found_record)
     frames = build_dataset(_on(spec, dataset), data_root)
     target = resolve_device(device)
-    found = {}
-    for each in ("train", "val") if split == "all" else (split,):
-        found |= detect(detector.to(target), frames, target, Reporter(), each)
+    found = detect(detector.to(target), frames, target, Reporter(), split)
     if out:
         for frame_id, objects in kitti_results(frames, found).items():
             text = kitti_labels.format_rows(objects, scored=True)

@@ -56,6 +56,8 @@ DEFAULTS = {
 @click.option("--train-teacher", is_flag=True, help="Train the teacher, though it is published.")
 @click.option("--measure", is_flag=True,
               help="Measure cost and latency of this run, not once for its network.")  # fmt: skip
+@click.option("--transfer", metavar="DIR",
+              help="Score the runs on the KITTI tree DIR too; none learns from it.")  # fmt: skip
 @click.option("--quiet", is_flag=True, help="No progress.")
 @click.option("--tensorboard", is_flag=True, help="Write events for TensorBoard (extra).")
 @plugin_option
@@ -69,6 +71,7 @@ def run(
     force,
     train_teacher,
     measure,
+    transfer,
     quiet,
     tensorboard,
     json_file,
@@ -86,7 +89,7 @@ def run(
         spec, device = read_settings(config, assignments, spec_file, named)
         processes.check(spec, device)
         reporter = Reporter(quiet, TensorBoard() if tensorboard else None)
-        own = {"own_teacher": train_teacher, "measure": measure}
+        own = {"own_teacher": train_teacher, "measure": measure, "transfer": transfer}
         record = Runner(Path(results), data_root, force, reporter, device, **own).run(spec)
         processes.dismiss()
     records = _with_related(Path(results), record)

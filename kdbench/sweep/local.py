@@ -27,6 +27,7 @@ class LocalEngine:
     jobs: int = 1
     gpus: int = 0
     device: str = "cpu"  # of teachers; what else there is says where it runs
+    transfer: str | None = None  # a KITTI tree on whose frames all runs are scored too
     running: list[tuple[Cell, subprocess.Popen, int]] = field(default_factory=list)
 
     def free(self) -> bool:
@@ -41,7 +42,7 @@ class LocalEngine:
             environment["CUDA_VISIBLE_DEVICES"] = visible_gpus(self.gpus)[slot % self.gpus]
         with log_path(cell).open("ab") as log:
             process = subprocess.Popen(
-                command(cell, self.results, self.data_root, self.plugins, self.device),
+                command(self, cell, self.results),
                 stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
                 env=environment, preexec_fn=die_with_parent,
             )  # fmt: skip
@@ -74,18 +75,17 @@ def visible_gpus(count: int) -> list[str]:
     return [name.strip() for name in given.split(",")] if given else [str(k) for k in range(count)]
 
 
-def command(
-    cell: Cell, results: Path, data_root: str | None, plugins, device: str = "cpu"
-) -> list[str]:
-    """The command line of a cell; its spec goes by a file."""
+def command(engine, cell: Cell, results: Path) -> list[str]:
+    """The command line of a cell in an engine; its spec goes by a file."""
     path = run_folder(cell.spec) / "spec.json"
     write_text(path, json.dumps(cell.spec.to_dict(), indent=1))
     # -P: this kdbench, even where the sweep is started in a folder that holds another.
     line = [sys.executable, "-P", "-m", "kdbench", "run"]
     line += ["--spec", str(path), "--results", str(results)]
-    line += ["--data-root", data_root] if data_root else []
-    line += ["--device", device] if cell.spec.is_teacher else []
-    return [*line, *(x for plugin in plugins for x in ("--plugin", plugin))]
+    line += ["--data-root", engine.data_root] if engine.data_root else []
+    line += ["--transfer", engine.transfer] if engine.transfer else []
+    line += ["--device", engine.device] if cell.spec.is_teacher else []
+    return [*line, *(x for plugin in engine.plugins for x in ("--plugin", plugin))]
 
 
 def log_path(cell: Cell) -> Path:

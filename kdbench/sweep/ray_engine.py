@@ -28,6 +28,7 @@ class RayEngine:
     cpus: float = 1
     gpus: float = 0
     device: str = "cpu"  # of teachers; what else there is says where it runs
+    transfer: str | None = None  # a KITTI tree on whose frames all runs are scored too
     running: dict = field(default_factory=dict)
 
     def __post_init__(self):
@@ -47,7 +48,7 @@ class RayEngine:
 
     def start(self, cell: Cell) -> None:
         results = self.results.resolve()
-        line = command(cell, results, self.data_root, self.plugins, self.device)
+        line = command(self, cell, results)
         home = {key: value for key, value in os.environ.items() if key.startswith("KDBENCH_")}
         environment = home | {"OMP_NUM_THREADS": str(max(1, int(self.cpus)))}
         reference = self.task.remote(line, str(log_path(cell).resolve()), environment, os.getcwd())

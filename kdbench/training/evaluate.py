@@ -35,9 +35,10 @@ def detect(
     reporter: Reporter,
     split: str = "val",
 ) -> dict[str, Detections]:
-    """Detections on every frame of a split, on the CPU."""
+    """Detections on every frame of a split (train, val or all), on the CPU."""
     detector.eval()
-    ids = dataset.ids(split)
+    splits = ("train", "val") if split == "all" else (split,)
+    ids = [frame_id for each in splits for frame_id in dataset.ids(each)]
     found = {}
     with reporter.bar(f"  detecting on {split}", len(ids)) as advance:
         for batch in evaluation_batches(dataset, ids, BATCH):

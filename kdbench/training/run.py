@@ -35,6 +35,7 @@ from kdbench.training.teachers import (
     source_run,
     why_trained,
 )
+from kdbench.training.transfer import real_frames, transfer, transferred, with_transfer
 
 COST_FRAMES = 20  # frames over which MACs are averaged
 LATENCY_FRAMES, LATENCY_WARMUP = 100, 5
@@ -52,6 +53,7 @@ class Runner:
     device: str = "cpu"  # of a run that leaves it open, as a teacher's does
     own_teacher: bool = False  # a teacher that is trained here, though one is published
     measure: bool = False  # cost and latency of each run, not once for a detector and ratio
+    transfer: str | None = None  # a KITTI tree on whose frames all runs are scored too
 
     def __post_init__(self):
         self.reporter = self.reporter or Reporter()
@@ -71,6 +73,8 @@ class Runner:
         device = resolve_device(self.device if spec.is_teacher else spec.device)
         self.device = device.type
         check_precision(spec.train.precision, device.type)
+        if self.transfer is not None:  # before anything is trained
+            real_frames(spec, self.transfer).ids("val")
         dataset = build_dataset(spec, self.data_root)
         spec = replace(spec, dataset=replace(spec.dataset, fingerprint=dataset.fingerprint()))
         if not spec.is_teacher:
@@ -103,13 +107,13 @@ class Runner:
         record = None if force else self._record(spec)
         if record is not None and (not weights_needed or self._weights_are_good(spec, record)):
             self.reporter.say(f"{spec.label}: {self._done(spec, record)}")
-            return record
+            return self._on_real_frames(spec, record)
         if force:
             store.forget(spec)
         if record is not None and not spec.is_teacher:
             self._train_again(spec, record, dataset)
             return record
-        record = self._carry_out(spec, dataset)
+        record = self._on_real_frames(spec, self._carry_out(spec, dataset), write=False)
         path = write_record(self.results, record)
         maps = [f"{name} mAP {record['metrics'][key]:.2f}" for name, key in HEADLINES]
         self.reporter.say(f"{spec.label}: {', '.join(maps)}; {path}")
@@ -126,6 +130,24 @@ class Runner:
         if known is None and (reason := why_trained(spec)):
             self.reporter.say(reason)
         return known or (None if self.own_teacher else recorded)
+
+    def _on_real_frames(self, spec: RunSpec, record: Record, write: bool = True) -> Record:
+        """The record with figures of the real frames asked for, where its weights are there."""
+        if self.transfer is None:
+            return record
+        frames = real_frames(spec, self.transfer)
+        if transferred(record, frames, "all"):
+            return record
+        try:
+            detector = store.load_recorded(record)
+        except DataError as error:
+            self.reporter.say(f"warning: {spec.label} is not scored on real frames: {error}")
+            return record
+        device = torch.device(self.device)
+        record = with_transfer(record, transfer(detector, frames, "all", device, self.reporter))
+        if write:
+            write_record(self.results, record)
+        return record
 
     def _done(self, spec: RunSpec, record: Record) -> str:
         """Where a run that was done before has its record and its weights."""

@@ -63,7 +63,9 @@ def test_a_cell_runs_this_kdbench_even_beside_another(tmp_path, monkeypatch):
     other = tmp_path / "kdbench" / "__init__.py"
     other.parent.mkdir()
     other.write_text("raise SystemExit('another kdbench')")
-    line = local.command(Cell(RunSpec()), tmp_path, None, ())
+    engine = local.LocalEngine(tmp_path, transfer="real")
+    line = local.command(engine, Cell(RunSpec()), tmp_path)
+    assert line[line.index("--transfer") + 1] == "real"
     asked = [*line[: line.index("--spec")], "--help"]
     done = subprocess.run(asked, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
