@@ -54,7 +54,7 @@ def car(body: Body) -> Shape:
 def _hull(b: Body) -> list[Shape]:
     """The body below the windows, and bumpers that stand out of it."""
     front, half = b.length / 2, b.width / 2
-    nose, tail = front - 0.035, 0.035 - front
+    nose, tail = front - 0.06, 0.035 - front
     body = solid(
         "paint",
         side=[
@@ -67,7 +67,7 @@ def _hull(b: Body) -> list[Shape]:
         front=[(-half + 0.08, b.clearance), (-half, 0.55), (-half + 0.05, b.belt + 0.2),
                (half - 0.05, b.belt + 0.2), (half, 0.55), (half - 0.08, b.clearance)],
     )  # fmt: skip
-    return [body, _bumper(front - 0.02, half, 0.34), _bumper(-front, half, 0.36)]
+    return [body, _bumper(front - 0.05, half, 0.32), _bumper(-front, half, 0.36)]
 
 
 def _bumper(end: float, half: float, corner: float) -> Shape:

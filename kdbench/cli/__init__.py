@@ -29,6 +29,7 @@ COMMANDS = {
     "list": ("kdbench.cli.list:list_", "List methods, detectors or data sets."),
     "check": ("kdbench.cli.check:check", "Check that a method keeps the contract."),
     "cost": ("kdbench.cli.cost:cost", "Parameters and MACs of a detector, untrained."),
+    "step-cost": ("kdbench.cli.step_cost:step_cost_command", "Time training steps by method."),
     "latency": ("kdbench.cli.latency:latency", "Inference latency of a detector."),
     "predict": ("kdbench.cli.predict:predict", "Detect with a trained run; write KITTI results."),
     "evaluate": ("kdbench.cli.evaluate:evaluate", "Score a folder of KITTI result files."),

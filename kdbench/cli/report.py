@@ -21,6 +21,7 @@ from kdbench.runs.records import Record, check_hash, each_record
 from kdbench.runs.schema1 import WHAT_CHANGED
 from kdbench.runs.settings import budget_of, parse_budget
 from kdbench.runs.spec import RunSpec
+from kdbench.runs.step_costs import read_step_costs
 from kdbench.runs.store import run_folder
 from kdbench.viewing.embedded import small_pictures
 
@@ -49,7 +50,7 @@ def report(results, budget, out, data_root, pictures, json_file) -> None:
 
 def _report(results, budget, out, data_root, pictures, json_file) -> None:
     records = _read(results, None if budget is None else parse_budget(budget))
-    rows = leaderboard(records)
+    rows = leaderboard(records, read_step_costs(Path(results)))
     # What is left of a record from here on: resampled AP, most of its size, is not needed again.
     kept = ("spec", "environment", "date")
     by_hash = {r["hash"]: {key: r.get(key) for key in kept} for r in records}

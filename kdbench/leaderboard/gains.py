@@ -83,6 +83,19 @@ def priors(rows: Iterable[Scores]) -> Priors:
     }
 
 
+def errors_over_seeds(row: Scores | None, known: Priors) -> dict[str, float]:
+    """Standard errors of a row's means by key; without those of which nothing is known."""
+    if row is None:
+        return {}
+    found = {}
+    for key, variance in zip(row.keys, row.variance, strict=True):
+        prior = known.get(key)
+        if prior or row.freedom:
+            variance = prior.moderate(variance, row.freedom)[0] if prior else variance
+            found[key] = float(np.sqrt(variance / len(row.of_seeds)))
+    return found
+
+
 def gains(row: Scores | None, none: Scores | None, known: Priors) -> dict[str, Gain]:
     """A row's gains over `none` by key; empty where they were scored on other frames."""
     if row is None or none is None or row.frames != none.frames:

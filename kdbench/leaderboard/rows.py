@@ -13,8 +13,10 @@ from kdbench.leaderboard.behaviour import behaviour
 from kdbench.leaderboard.costs import costs, mean, training
 from kdbench.leaderboard.scores import Scores, scores_of
 from kdbench.leaderboard.significance import judge
+from kdbench.leaderboard.worth import set_worth
 from kdbench.runs.records import Record
 from kdbench.runs.spec import RunSpec
+from kdbench.runs.step_costs import StepCosts, step_key
 
 Row = dict[str, Any]
 
@@ -25,18 +27,22 @@ TABLE = (
 )  # fmt: skip
 
 
-def leaderboard(records: list[Record]) -> list[Row]:
+def leaderboard(records: list[Record], step_costs: StepCosts | None = None) -> list[Row]:
     """Rows with plain, stable keys, by table (TABLE), best last.
 
     A row that learned from no trained teacher, as `none`, stands in the table of each teacher.
 
     A gain is the mean of a row's mAP over its seeds less that of all runs without distillation of
     the same schedule (`none`: their hashes); None without such a run. What it amounts to in its
-    table is `significance.judge`'s. Costs are means over seeds (`costs.py`); what there is beyond
-    mAP is told in `behaviour.py`.
+    table is `significance.judge`'s, what it is worth in plain training `worth.py`'s. Costs are
+    means over seeds (`costs.py`), that of a step was timed apart (`step_costs`); what there is
+    beyond mAP is told in `behaviour.py`.
     """
     runs = _Runs.of(records)
-    rows = _in_tables([_row(runs, group) for group in runs.groups.values()])
+    rows = [_row(runs, group) for group in runs.groups.values()]
+    for row in rows:
+        row |= _step_cost(runs.specs[row["hashes"][0]], step_costs or {})
+    rows = _in_tables(rows)
     teachers = _teacher_rows(runs, rows)
     shown = {tuple(row["hashes"]) for row in teachers}
     # A teacher is a row in its students' tables, not in a table of its own.
@@ -47,6 +53,7 @@ def leaderboard(records: list[Record]) -> list[Row]:
         tables[table_key(row)].append(row)
     for table in tables.values():
         judge(table, runs.scores)
+    set_worth(rows, _ladder_of)
     return sorted(rows, key=_order)
 
 
@@ -160,6 +167,15 @@ def _accuracy(group: list[Record]) -> Row:
     return row
 
 
+def _step_cost(spec: RunSpec, timed: StepCosts) -> Row:
+    """`cost`: a training step against a plain one, and on which machine it was timed."""
+    if spec == spec.baseline():
+        return {"cost": 1.0, "cost_machine": None}
+    found = timed.get(step_key(spec))
+    machine = f"{found['cpu']}, {found['threads']} threads" if found else None
+    return {"cost": found["ratio"] if found else None, "cost_machine": machine}
+
+
 def _gain(metric: str, group, baselines) -> Row:
     if not baselines:
         return {f"{metric}_gain": None}
@@ -183,6 +199,13 @@ def _as_teacher(row: Row, student: Row) -> Row:
     absent = dict.fromkeys(key for key in row if "_gain" in key or key.endswith(against))
     place = {key: student[key] for key in TABLE}
     return row | absent | place | {"role": "teacher", "method": "teacher"}
+
+
+def _ladder_of(row: Row) -> tuple:
+    """What a row has in common with the runs of `none` that its worth is read off."""
+    place = [row[key] for key in TABLE if key not in ("teacher", "steps")]
+    train = {key: value for key, value in row["train"].items() if key != "steps"}
+    return (*place, repr(train), repr(row["settings"]))
 
 
 def table_key(row: Row) -> tuple:

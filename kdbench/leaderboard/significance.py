@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from kdbench.evaluation.filled_ap import METRICS
-from kdbench.leaderboard.gains import LEVEL, Gain, Priors, gains, holm, priors
+from kdbench.leaderboard.gains import LEVEL, Gain, Priors, errors_over_seeds, gains, holm, priors
 from kdbench.leaderboard.scores import Scores
 
 Row = dict[str, Any]
@@ -18,8 +18,9 @@ LEAST_GAP = 1.0
 def judge(rows: list[Row], scores_of: ScoresOf) -> None:
     """Sets what the gains of one table's rows amount to, for BEV and 3D.
 
-    `bev_gain_low`, `_high`, `_p`, `_error` and `_freedom`: the gain's interval, p-value, standard
-    error and degrees of freedom (`gains.py`); the same of each class, with `bev_car_gain`.
+    `bev_map_error`: the mean's standard error over seeds. `bev_gain_low`, `_high`, `_p`, `_error`
+    and `_freedom`: the gain's interval, p-value, standard error and degrees of freedom
+    (`gains.py`); interval and gain of each class too, as `bev_car_gain`.
     `bev_significant`: whether the p-value, corrected for all methods of the table (Holm), is below
     5 %. `bev_rank`: one more than the number of methods whose interval lies above its own; methods
     that overlap share a rank. `bev_recovered`: the gain as a share of what the teacher has over
@@ -31,6 +32,8 @@ def judge(rows: list[Row], scores_of: ScoresOf) -> None:
         none = scores_of(row["none"]) if row["none"] else None
         own = {} if row["role"] == "teacher" else gains(scores[id(row)], none, known)
         _set_gains(row, own)
+        errors = errors_over_seeds(scores[id(row)], known)
+        row |= {f"{metric}_map_error": errors.get(f"{metric}_map") for metric in METRICS}
     for metric in METRICS:
         _judge_metric(rows, metric)
         teacher = next((row for row in rows if row["role"] == "teacher"), None)

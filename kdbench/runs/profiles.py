@@ -37,7 +37,7 @@ _FEW_POINTS = {
 _SHORT_SECOND_STAGE = {"roi_coder": "residuals", "fused_scores": True}
 # PointRCNN learns by far the slowest: half of the others' range, and more steps of two frames each.
 _NEARER = {"point_range": [0.0, -12.8, -3.0, 25.6, 12.8, 1.0]}
-_SMALL_BATCHES = {"steps": 750, "batch_size": 2, "lr": 0.0015}
+_SMALL_BATCHES = {"steps": 1500, "batch_size": 2, "lr": 0.0015}
 
 PROFILES: dict[str, dict[str, Any]] = {
     # For tests and for trying things out: seconds, and no result worth anything.
@@ -74,7 +74,7 @@ PROFILES: dict[str, dict[str, Any]] = {
         "teacher": {},
     },
     "quick": {
-        "dataset.options": {"train_frames": 500, "val_frames": 150, **_SMALL_TURNS},
+        "dataset.options": {"train_frames": 2000, "val_frames": 600, **_SMALL_TURNS},
         "detectors": {
             "pointpillars": {**_NEAR, **_SHORT_TRAINING},
             "second": {
@@ -91,10 +91,10 @@ PROFILES: dict[str, dict[str, Any]] = {
             },
         },
         "methods": _SMALL_GRAPHS,
-        "train": {"steps": 450, "batch_size": 4},
+        "train": {"steps": 1200, "batch_size": 4},
         "train of": {"pointrcnn": _SMALL_BATCHES},
-        "teacher": {"steps": 625},
-        "teacher of": {"pointrcnn": {"steps": 1500}},
+        "teacher": {"steps": 12_000},
+        "teacher of": {"pointrcnn": {"steps": 12_000}},
     },
     # 40 epochs of 3,712 frames.
     "standard": {

@@ -2,6 +2,7 @@
 
 import hashlib
 import inspect
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -39,6 +40,7 @@ from kdbench.training.transfer import real_frames, transfer, transferred, with_t
 
 COST_FRAMES = 20  # frames over which MACs are averaged
 LATENCY_FRAMES, LATENCY_WARMUP = 100, 5
+Load = Callable[[RunSpec, str], Detector]
 HEADLINES = (("BEV", "bev_map"), ("3D", "3d_map"))
 
 
@@ -238,19 +240,19 @@ def check_applicable(spec: RunSpec) -> None:
 
 
 def build_networks(
-    spec: RunSpec, dataset: Dataset, device: torch.device
+    spec: RunSpec, dataset: Dataset, device: torch.device, load: Load = store.load_trained
 ) -> tuple[Detector, Detector | None, Method]:
     """Student, teacher (when the method has one) and method, initialised from the seed.
 
     The student is drawn first and from the seed alone: students of one seed start equal
-    whatever the method.
+    whatever the method. `load` gives the trained detector of a run, of the weights that are wanted.
     """
     torch.manual_seed(spec.seed)
     student = build_detector(spec.detector, dataset.classes)
     kind = methods.get(spec.method.name)
     require(kind.name, kind.needs, spec.detector.name, student.taps)
     weights = spec.teacher.weights if spec.teacher else ""
-    teacher = make_teacher(spec, student, lambda run: store.load_trained(run, weights))
+    teacher = make_teacher(spec, student, lambda run: load(run, weights))
     if teacher is not None:
         teacher.to(device)
     torch.manual_seed(spec.seed + 1)
