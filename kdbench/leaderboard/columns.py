@@ -98,7 +98,7 @@ def _accuracy(metric: str, suffix: str) -> dict[str, Column]:
     """The columns of one metric; the mAP stands before them."""
     return {
         f"gain{suffix}": Column(
-            f"{metric}_gain", _gain(metric), "mAP over `none` with the same seeds"
+            f"{metric}_gain", _gain(metric), "mAP over `none` of the same schedule"
         ),
         f"95 %{suffix}": Column(f"{metric}_gain_low", _interval(metric), "interval of the gain"),
         f"rec.{suffix}": Column(
@@ -108,6 +108,64 @@ def _accuracy(metric: str, suffix: str) -> dict[str, Column]:
         f"rank{suffix}": Column(
             f"{metric}_rank", _number(f"{metric}_rank", ".0f"),
             "one more than the methods whose interval lies above; overlapping ones share it",
+        ),
+    }  # fmt: skip
+
+
+def _worth(metric: str):
+    """The worth; a bound where the ladder of `none` ends before it."""
+
+    def show(row: Row) -> str:
+        sign = {"below": "< ", "beyond": "> "}.get(row[f"{metric}_worth_end"], "")
+        text = number(row[f"{metric}_worth"], ".2f")
+        return text if text == ABSENT else sign + text
+
+    return show
+
+
+def _worth_interval(metric: str):
+    def show(row: Row) -> str:
+        low, high = row[f"{metric}_worth_low"], row[f"{metric}_worth_high"]
+        return f"{low:.2f}..{high:.2f}" if known(low) and known(high) else ABSENT
+
+    return show
+
+
+def _real_gain(metric: str):
+    """The gain on real frames; in parentheses when its own interval holds zero."""
+
+    def show(row: Row) -> str:
+        text = number(row[f"real_{metric}_gain"], "+.2f")
+        low, high = (row[f"real_{metric}_gain_{end}"] for end in ("low", "high"))
+        return f"({text})" if known(low) and low <= 0 <= high else text
+
+    return show
+
+
+def _of_worth(metric: str, suffix: str) -> dict[str, Column]:
+    return {
+        f"worth{suffix}": Column(
+            f"{metric}_worth", _worth(metric),
+            "steps at which `none` is as good, against the method's own",
+        ),
+        f"worth 95 %{suffix}": Column(
+            f"{metric}_worth_low", _worth_interval(metric), "its interval over seeds"
+        ),
+        f"net{suffix}": Column(
+            f"{metric}_net", _number(f"{metric}_net", ".2f"),
+            "worth by cost: below 1 it is a slower way of training for longer",
+        ),
+    }  # fmt: skip
+
+
+def _of_real(metric: str, suffix: str) -> dict[str, Column]:
+    return {
+        f"real{suffix}": Column(
+            f"real_{metric}_map", _number(f"real_{metric}_map", ".2f"),
+            "mAP on real frames that the run never learned from",
+        ),
+        f"real gain{suffix}": Column(
+            f"real_{metric}_gain", _real_gain(metric), "mAP over `none` on real frames"
         ),
     }  # fmt: skip
 
@@ -122,6 +180,15 @@ ACCURACY = NAME | {
     "3D mAP": Column("3d_map", _with_std("3d_map"), "mean AP over classes, in space"),
     **_accuracy("3d", " 3D"),
 }  # fmt: skip
+WORTH = NAME | {
+    **_of_worth("bev", ""),
+    **_of_worth("3d", " 3D"),
+    "cost": Column(
+        "cost", _number("cost", ".2f"), "a training step against a plain one, timed in turns"
+    ),
+    **_of_real("bev", ""),
+    **_of_real("3d", " 3D"),
+}
 BEHAVIOUR = NAME | {
     "worst": Column(
         "bev_worst_gain", _worst("bev"), "the class that gains least over `none`, BEV AP"
@@ -182,22 +249,28 @@ COSTS = NAME | {
     ),
 }  # fmt: skip
 
-TABLES = {"Accuracy": ACCURACY, "Beyond mAP": BEHAVIOUR, "Cost": COSTS}
-COLUMNS = ACCURACY | BEHAVIOUR | COSTS
+TABLES = {"Accuracy": ACCURACY, "Worth": WORTH, "Beyond mAP": BEHAVIOUR, "Cost": COSTS}
+COLUMNS = ACCURACY | WORTH | BEHAVIOUR | COSTS
 
 EXPLANATION = """
-mAP: mean over the classes of KITTI AP at 40 recall positions, moderate difficulty, in percent.
-gain: against `none` with the same seeds, and its 95 % interval over frames and seeds (one seed:
-frames alone); (in parentheses): no more than noise, once all methods of the table are looked at
-(Holm). rec.: recovered, gain as a share of what the teacher has over `none`; - where that is less
-than a point or within noise. rank: one more than the number of methods whose interval lies above;
-methods that overlap share a rank. worst: the class that gains least. agree: how far the detections
-with scores from 0.3 are those of the teacher (F1 of matches from above; of T: share of the
-teacher's); IoU, rho, r: overlap and correlations of scores (Spearman, Pearson) of what both have.
-D-ECE: calibration error in percent, how far scores from 0.1 are from the share of detections that
-are right, mean over classes. ratio: measured, parameters and MACs, against the full width. p50,
-p90: latency at batch 1 in ms (*: other programs disturbed it); mAP/ms: BEV mAP by p50. s/step, x
-none: median training step, and against `none`; x train: all steps against those of `none`; x all:
-with the teacher's training on top. of method: parameters that the method adds to training. ± is
-the standard deviation over seeds; a table of one seed says nothing about another.
+mAP: mean over the classes of AP at 40 recall positions, moderate difficulty, in percent; as KITTI's
+own, but recalls are filled, so that a perfect detector has 100 however few objects there are, and
+a class without objects does not count. gain: against all runs of `none` of the same schedule, and
+its 95 % interval over frames and seeds (one seed each: frames alone); (in parentheses): no more
+than noise, once all methods of the table are looked at (Holm). rec.: recovered, gain as a share of
+what the teacher has over `none`; - where that is less than a point or within noise. rank: one more
+than the number of methods whose interval lies above; methods that overlap share a rank. worth: the
+steps at which `none` reaches the method's mAP, against the method's own (< and >: there its ladder
+of steps ends). cost: a training step against a plain one, timed in turns by `kdbench step-cost`.
+net: worth by cost; below 1 the method is a slower way of training for longer. real: on real frames
+that the run never learned from, with a gain and an interval of their own. worst: the class that
+gains least. agree: how far the detections with scores from 0.3 are those of the teacher (F1 of
+matches from above; of T: share of the teacher's); IoU, rho, r: overlap and correlations of scores
+(Spearman, Pearson) of what both have. D-ECE: calibration error in percent, how far scores from 0.1
+are from the share of detections that are right, mean over classes. ratio: measured, parameters and
+MACs, against the full width. p50, p90: latency at batch 1 in ms (*: other programs disturbed it);
+mAP/ms: BEV mAP by p50. s/step, x none: median step of the trainings themselves, whatever ran beside
+them, and against `none`; x train: all steps against those of `none`; x all: with the teacher's
+training on top. of method: parameters that the method adds to training. ± is the standard deviation
+over seeds; a table of one seed says nothing about another.
 """.strip().replace("\n", " ")

@@ -117,7 +117,9 @@ def gains(row: Scores | None, none: Scores | None, known: Priors) -> dict[str, G
 
 def _of_frames(row: Scores, none: Scores) -> np.ndarray:
     """F of each key, (k,)."""
-    total = np.nanvar(row.drawn.astype(float) - none.drawn, axis=-1)
+    differences = row.drawn.astype(float) - none.drawn
+    differences[np.isnan(differences).all(axis=-1)] = 0  # a class that no frame shows
+    total = np.nanvar(differences, axis=-1)
     own = np.array([row.own, none.own], float)
     own = np.where(np.isnan(own), own[::-1], own)  # of one seed it is taken to be the other row's
     seeds = np.array([[len(row.of_seeds)], [len(none.of_seeds)]])

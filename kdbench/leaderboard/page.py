@@ -15,6 +15,7 @@ from kdbench.leaderboard.columns import (
     BEHAVIOUR,
     COSTS,
     EXPLANATION,
+    WORTH,
     Column,
     is_noise,
     known,
@@ -22,10 +23,11 @@ from kdbench.leaderboard.columns import (
 )
 from kdbench.leaderboard.curves import LogPath, training_curves
 from kdbench.leaderboard.matrix import Applicable, matrices
+from kdbench.leaderboard.overall import overall_table
 from kdbench.leaderboard.provenance import environments, made, repeat
 from kdbench.leaderboard.reliability import diagrams
-from kdbench.leaderboard.rows import Row, without_teacher
-from kdbench.leaderboard.scatter import LATENCY, PARAMETERS, scatter
+from kdbench.leaderboard.rows import Row, ladder_of, without_teacher
+from kdbench.leaderboard.scatter import LATENCY, PARAMETERS, STEPS, scatter
 from kdbench.leaderboard.tables import sections
 from kdbench.runs.records import Record
 from kdbench.storage.files import write_text
@@ -75,15 +77,14 @@ def page(rows: list[Row], sources: Sources) -> str:
     for row in rows:
         if row["method"] == "none":
             plain[_of_any_ratio(row)].append(row)
+            plain[ladder_of(row)].append(row)
     return environment.get_template("index.html").render(
         explanations=[EXPLANATION, bands.EXPLANATION],
         metrics=METRICS,
         filters={name: sorted({_choice(row, name) for row in rows}) for name in FILTERS},
-        sections=[
-            _section(title, group, plain[_of_any_ratio(group[0])], sources)
-            for title, group in sections(rows)
-        ],
+        sections=[_section(title, group, plain, sources) for title, group in sections(rows)],
         matrices=matrices(rows, sources.applicable),
+        orders=[(m, found) for m in METRICS if (found := overall_table(rows, m))],
     )
 
 
@@ -95,21 +96,24 @@ def _choice(row: Row, name: str) -> str:
     return f"{row[name]:g}" if name == "ratio" else str(row[name])
 
 
-def _section(title: str, rows: list[Row], plain: list[Row], sources: Sources) -> dict:
-    """What the template shows of one table."""
+def _section(title: str, rows: list[Row], plain: dict, sources: Sources) -> dict:
+    """What the template shows of one table. `plain`: rows of `none` by what they are set beside."""
     return {
         "title": title,
         "choices": {name: _choice(rows[0], name) for name in FILTERS},
         "rows": [
             {"label": row["label"], "noise": all(is_noise(row, m) for m in METRICS)} for row in rows
         ],
+        "notes": rows[0]["table"]["notes"],
         "accuracy": _table(rows, ACCURACY),
+        "worth": _table(rows, WORTH),
         "behaviour": _table(rows, BEHAVIOUR),
         "costs": _table(rows, COSTS),
         "bands": [(m, _table(rows, c)) for m in METRICS if (c := bands.band_columns(rows, m))],
         "reliability": [(metric, diagrams(rows, metric)) for metric in METRICS],
         "gains": [_gains(rows, metric) for metric in METRICS],
-        "scatters": _scatters(rows, plain),
+        "budgets": _budgets(rows, plain),
+        "scatters": _scatters(rows, plain[_of_any_ratio(rows[0])]),
         "curves": plots.curve_plot(training_curves(rows, sources.log_path), rows),
         "pictures": sources.pictures.get(title, ()),
         "commands": [repeat(row, sources.records) for row in rows],
@@ -147,6 +151,15 @@ def _gains(rows: list[Row], metric: str) -> dict:
         for r in rows
     ]
     return {"metric": metric, "head": list(keys), "axis": plots.whisker_axis(scale), "body": body}
+
+
+def _budgets(rows: list[Row], plain: dict) -> list[tuple[str, Any]]:
+    """Plots of accuracy against training steps, by metric; empty without a ladder of `none`."""
+    students = [row for row in rows if row["role"] == "student"]
+    own = next((row for row in students if row["method"] == "none"), None)
+    ladder = [r for r in plain[ladder_of(own)] if r["steps"] != own["steps"]] if own else []
+    ladder = list({row["steps"]: row for row in ladder}.values())  # it stands in several tables
+    return [(m, scatter(students, ladder, m, STEPS)) for m in METRICS] if ladder else []
 
 
 def _scatters(rows: list[Row], plain: list[Row]) -> list[tuple[str, Any]]:

@@ -11,8 +11,10 @@ import numpy as np
 from kdbench.evaluation.filled_ap import METRICS, ap_of
 from kdbench.leaderboard.behaviour import behaviour
 from kdbench.leaderboard.costs import costs, mean, training
+from kdbench.leaderboard.real import set_real
 from kdbench.leaderboard.scores import Scores, scores_of
 from kdbench.leaderboard.significance import judge
+from kdbench.leaderboard.verdict import set_verdict
 from kdbench.leaderboard.worth import set_worth
 from kdbench.runs.records import Record
 from kdbench.runs.spec import RunSpec
@@ -38,11 +40,8 @@ def leaderboard(records: list[Record], step_costs: StepCosts | None = None) -> l
     means over seeds (`costs.py`), that of a step was timed apart (`step_costs`); what there is
     beyond mAP is told in `behaviour.py`.
     """
-    runs = _Runs.of(records)
-    rows = [_row(runs, group) for group in runs.groups.values()]
-    for row in rows:
-        row |= _step_cost(runs.specs[row["hashes"][0]], step_costs or {})
-    rows = _in_tables(rows)
+    runs = _Runs.of(records, step_costs or {})
+    rows = _in_tables([_row(runs, group) for group in runs.groups.values()])
     teachers = _teacher_rows(runs, rows)
     shown = {tuple(row["hashes"]) for row in teachers}
     # A teacher is a row in its students' tables, not in a table of its own.
@@ -53,8 +52,21 @@ def leaderboard(records: list[Record], step_costs: StepCosts | None = None) -> l
         tables[table_key(row)].append(row)
     for table in tables.values():
         judge(table, runs.scores)
-    set_worth(rows, _ladder_of)
+    set_worth(rows, ladder_of)
+    plain = defaultdict(list)
+    for row in rows:
+        if row["method"] == "none":
+            plain[ladder_of(row)].append(row)
+    for table in tables.values():
+        set_verdict(table, _ladder_in(table, plain), runs.scores)
+        set_real(table, runs.records)
     return sorted(rows, key=_order)
+
+
+def _ladder_in(table: list[Row], plain: dict[tuple, list[Row]]) -> list[Row]:
+    """The rows of `none` that a table's own row of it is one of."""
+    own = next((row for row in table if row["method"] == "none"), None)
+    return plain[ladder_of(own)] if own else []
 
 
 @dataclass(frozen=True)
@@ -64,16 +76,17 @@ class _Runs:
     records: dict[str, Record]
     specs: dict[str, RunSpec]
     groups: dict[str, list[Record]]
+    step_costs: StepCosts
     known: dict[tuple, Scores | None] = field(default_factory=dict)  # see `scores`
 
     @classmethod
-    def of(cls, records: list[Record]) -> "_Runs":
+    def of(cls, records: list[Record], step_costs: StepCosts) -> "_Runs":
         by_hash = {record["hash"]: record for record in records}
         specs = {key: RunSpec.from_dict(record["spec"]) for key, record in by_hash.items()}
         groups: dict[str, list[Record]] = defaultdict(list)
         for key, record in by_hash.items():
             groups[_group_key(specs[key])].append(record)
-        return cls(by_hash, specs, groups)
+        return cls(by_hash, specs, groups, step_costs)
 
     def none(self, group: list[Record]) -> list[Record]:
         """The runs without distillation that a row's gain is measured against."""
@@ -111,6 +124,7 @@ def _row(runs: _Runs, group: list[Record]) -> Row:
     for metric in METRICS:
         row |= _gain(metric, group, none)
     row |= behaviour(group, none) | costs(group)
+    row |= _step_cost(runs.specs[group[0]["hash"]], runs.step_costs)
     return row | training(group, none, runs.learned_from(group))
 
 
@@ -201,7 +215,7 @@ def _as_teacher(row: Row, student: Row) -> Row:
     return row | absent | place | {"role": "teacher", "method": "teacher"}
 
 
-def _ladder_of(row: Row) -> tuple:
+def ladder_of(row: Row) -> tuple:
     """What a row has in common with the runs of `none` that its worth is read off."""
     place = [row[key] for key in TABLE if key not in ("teacher", "steps")]
     train = {key: value for key, value in row["train"].items() if key != "steps"}

@@ -1,4 +1,4 @@
-"""Accuracy against cost: where does distilling beat a wider network without it?"""
+"""Accuracy against cost: where does distilling beat a wider network, or longer training?"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,10 +22,12 @@ class Cost:
     title: str
     scale: float = 1.0
     log: bool = False
+    told_apart: str = "ratio"  # by what rows of `none` differ in this plot
 
 
 LATENCY = Cost("latency_p50_ms", "latency p50, ms")
 PARAMETERS = Cost("parameters", "parameters, millions", 1e-6, log=True)
+STEPS = Cost("steps", "training steps", log=True, told_apart="steps")
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +38,7 @@ class Dot:
     number: int | None  # which row of its table; None for a row of another table
     x: float
     y: float
+    told_apart: str
 
     @property
     def kind(self) -> str:
@@ -45,15 +48,18 @@ class Dot:
 
     @property
     def label(self) -> str:
-        """The method; the ratio too where there is more than one in the plot."""
-        ratio = f" x{self.row['ratio']:g}" if self.kind == "none" else ""
-        return self.row["label"] + ratio
+        """The method; of `none` what tells its rows apart."""
+        if self.kind != "none":
+            return self.row["label"]
+        value = self.row[self.told_apart]
+        return f"none {value:,}" if self.told_apart == "steps" else f"none x{value:g}"
 
 
 def scatter(rows: Sequence[Row], elsewhere: Sequence[Row], metric: str, cost: Cost) -> Markup:
     """The plot of one table; empty when no row has both numbers.
 
-    `rows` are the table's, `elsewhere` those of `none` in the tables of other ratios.
+    `rows` are the table's, `elsewhere` those of `none` in the tables of other ratios, or of other
+    numbers of steps.
     """
     dots = [d for n, row in enumerate(rows) for d in _dot(row, n, metric, cost)]
     dots += [d for row in elsewhere for d in _dot(row, None, metric, cost)]
@@ -92,7 +98,7 @@ def _dot(row: Row, number: int | None, metric: str, cost: Cost) -> list[Dot]:
     """The row's dot, when it has both numbers."""
     x, y = row[cost.key], row[f"{metric}_map"]
     fits = known(x) and known(y) and (x > 0 or not cost.log)
-    return [Dot(row, number, x * cost.scale, y)] if fits else []
+    return [Dot(row, number, x * cost.scale, y, cost.told_apart)] if fits else []
 
 
 def _stairs(drawing, points: list[tuple[float, float]]) -> None:

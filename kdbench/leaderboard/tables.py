@@ -12,6 +12,7 @@ from rich.text import Text
 from kdbench.evaluation.resample import METRICS
 from kdbench.leaderboard import bands
 from kdbench.leaderboard.columns import COLUMNS, EXPLANATION, TABLES, Column, is_noise
+from kdbench.leaderboard.overall import overall_table
 from kdbench.leaderboard.rows import TABLE, Row, table_key
 from kdbench.storage.files import write_text
 
@@ -19,6 +20,7 @@ from kdbench.storage.files import write_text
 # one alone: nobody reads thousands of lines there, and to lay them out takes seconds.
 TERMINAL = {
     "accuracy": ["method", "seeds", "BEV mAP", "gain", "95 %", "3D mAP", "gain 3D"],
+    "worth": ["method", "worth", "worth 3D", "cost", "net", "net 3D", "real gain", "real gain 3D"],
     "beyond mAP": ["method", "worst", "worst 3D", "agree", "IoU", "rho", "D-ECE"],
     "cost": ["method", "params M", "GMAC", "ratio", "p50", "p90", "s/step", "x none", "x all"],
 }
@@ -30,6 +32,8 @@ NESTED = (
     "network",
     "bands",
     "reliability",
+    "table",
+    "none",
 )  # no columns of a sheet
 
 
@@ -85,7 +89,14 @@ def rich_tables(rows: list[Row]) -> list[Table]:
         _rich_table(f"{title}: {what}", group, columns)
         for title, group in sections(rows)
         for what, columns in shown.items()
+        if what != "worth" or _has_worth(group)
     ]
+
+
+def _has_worth(rows: list[Row]) -> bool:
+    """Whether there is a ladder of `none`, or a figure on real frames."""
+    keys = ("bev_worth", "real_bev_map")
+    return any(row[key] is not None for row in rows for key in keys)
 
 
 def _rich_table(title: str, rows: list[Row], columns: list[str]) -> Table:
@@ -118,8 +129,14 @@ def markdown(rows: list[Row]) -> str:
     lines = ["# kdbench leaderboard", "", EXPLANATION, "", bands.EXPLANATION, ""]
     for title, group in sections(rows):
         lines += [f"## {_plain_text(title)}", ""]
+        lines += [*(f"- {_plain_text(note)}." for note in group[0]["table"]["notes"]), ""]
         for name, columns in named_tables(group).items():
             lines += [f"### {name}", "", *_markdown_table(group, columns), ""]
+    for metric in METRICS:
+        if found := overall_table(rows, metric):
+            columns = {t: Column(t, lambda line, t=t: line[t]) for t in found[0]}
+            lines += [f"## All tables together, {metric.upper()}: share of the teacher's lead", ""]
+            lines += [*_markdown_table(found, columns), ""]
     return "\n".join(lines)
 
 
