@@ -13,9 +13,10 @@ from kdbench.evaluation.resample import METRICS
 from kdbench.leaderboard.columns import EXPLANATION, known
 from kdbench.leaderboard.latex import write_latex
 from kdbench.leaderboard.page import Picture, Sources, write_page
-from kdbench.leaderboard.rows import Row, leaderboard
+from kdbench.leaderboard.rows import Row, leaderboard, with_own
 from kdbench.leaderboard.tables import rich_tables, sections, write_tables
 from kdbench.registry import methods
+from kdbench.runs import published
 from kdbench.runs.applicability import detectors_for, taps_by_detector
 from kdbench.runs.records import Record, check_hash, each_record
 from kdbench.runs.schema1 import WHAT_CHANGED
@@ -31,26 +32,32 @@ MOST_PICTURED = 3  # tables of a page that get pictures
 @click.command()
 @click.option("--results", default="results", show_default=True, help="Folder of records.")
 @click.option("--budget", help="Only runs of this many times the profile's steps, such as 1/2.")
+@click.option("--published", "beside", is_flag=True,
+              help="Set the published rows of the same tables beside them.")  # fmt: skip
 @click.option("--out", help="Folder for what is written [the results folder].")
 @click.option("--data-root", help="Folder of the data set, for pictures in the page.")
 @click.option("--pictures/--no-pictures", default=True, show_default=True,
               help="Frames from above, where detections and data are at hand.")  # fmt: skip
 @plugin_option
 @json_option
-def report(results, budget, out, data_root, pictures, json_file) -> None:
+def report(results, budget, beside, out, data_root, pictures, json_file) -> None:
     """Print the leaderboard and write it as a web page, Markdown, CSV and LaTeX."""
     # Records are trees: there are no cycles to find, and among millions of objects looking for
     # them takes a seventh of the time.
     gc.disable()
     try:
-        _report(results, budget, out, data_root, pictures, json_file)
+        _report(results, budget, beside, out, data_root, pictures, json_file)
     finally:
         gc.enable()
 
 
-def _report(results, budget, out, data_root, pictures, json_file) -> None:
+def _report(results, budget, beside, out, data_root, pictures, json_file) -> None:
     records = _read(results, None if budget is None else parse_budget(budget))
-    rows = leaderboard(records, read_step_costs(Path(results)))
+    step_costs = read_step_costs(Path(results))
+    if beside:
+        records += [_needed(r) | {"published": True} for r in _published(records)]
+        step_costs = read_step_costs(published.FOLDER) | step_costs
+    rows = with_own(leaderboard(records, step_costs))
     # What is left of a record from here on: resampled AP, most of its size, is not needed again.
     kept = ("spec", "environment", "date")
     by_hash = {r["hash"]: {key: r.get(key) for key in kept} for r in records}
@@ -98,6 +105,17 @@ def _read(results: str, budget: float | None) -> list[Record]:
         what = "records" if budget is None else f"records of budget {budget:g}"
         raise KdbenchError(f"{results}: no {what} in it; `kdbench run` makes them")
     return records
+
+
+def _published(own: list[Record]) -> list[Record]:
+    """The published records, without those of runs that are in the user's own results."""
+    if any("was" in record for record in own):
+        console.print("published rows are of today's protocol: an older one has none of them")
+    known = {record["hash"] for record in own}
+    found = [record for record in published.records() if record["hash"] not in known]
+    if not found:
+        console.print("nothing is published of other runs than these", markup=False)
+    return found
 
 
 def _is_of(budget: float | None, record: Record) -> bool:

@@ -74,7 +74,18 @@ def _with_std(key: str):
 def _latency(key: str, form: str = ".1f"):
     def show(row: Row) -> str:
         text = number(row[key], form)
-        return text + "*" if disturbed(row) and text != ABSENT else text
+        mark = ("*" if disturbed(row) else "") + ("†" if row["elsewhere"] else "")
+        return text if text == ABSENT else text + mark
+
+    return show
+
+
+def _timed(key: str, form: str):
+    """Seconds of training, and quotients of them."""
+
+    def show(row: Row) -> str:
+        text = number(row[key], form)
+        return text + "†" if row["elsewhere"] and text != ABSENT else text
 
     return show
 
@@ -184,7 +195,7 @@ WORTH = NAME | {
     **_of_worth("bev", ""),
     **_of_worth("3d", " 3D"),
     "cost": Column(
-        "cost", _number("cost", ".2f"), "a training step against a plain one, timed in turns"
+        "cost", _timed("cost", ".2f"), "a training step against a plain one, timed in turns"
     ),
     **_of_real("bev", ""),
     **_of_real("3d", " 3D"),
@@ -227,7 +238,7 @@ COSTS = NAME | {
     "p90": Column("latency_p90_ms", _latency("latency_p90_ms"), "90th percentile latency, ms"),
     "mAP/ms": Column("map_per_ms", _latency("map_per_ms", ".3f"), "BEV mAP by median latency"),
     "s/step": Column(
-        "seconds_per_step", _number("seconds_per_step", ".3f"), "median training step, s"
+        "seconds_per_step", _timed("seconds_per_step", ".3f"), "median training step, s"
     ),
     "x none": Column(
         "step_against_none", _number("step_against_none", ".2f"), "training step against `none`"
@@ -254,23 +265,24 @@ COLUMNS = ACCURACY | WORTH | BEHAVIOUR | COSTS
 
 EXPLANATION = """
 mAP: mean over the classes of AP at 40 recall positions, moderate difficulty, in percent; as KITTI's
-own, but recalls are filled, so that a perfect detector has 100 however few objects there are, and
-a class without objects does not count. gain: against all runs of `none` of the same schedule, and
-its 95 % interval over frames and seeds (one seed each: frames alone); (in parentheses): no more
-than noise, once all methods of the table are looked at (Holm). rec.: recovered, gain as a share of
-what the teacher has over `none`; - where that is less than a point or within noise. rank: one more
-than the number of methods whose interval lies above; methods that overlap share a rank. worth: the
-steps at which `none` reaches the method's mAP, against the method's own (< and >: there its ladder
-of steps ends). cost: a training step against a plain one, timed in turns by `kdbench step-cost`.
-net: worth by cost; below 1 the method is a slower way of training for longer. real: on real frames
-that the run never learned from, with a gain and an interval of their own. worst: the class that
-gains least. agree: how far the detections with scores from 0.3 are those of the teacher (F1 of
-matches from above; of T: share of the teacher's); IoU, rho, r: overlap and correlations of scores
+own, but recalls are filled, so that a perfect detector has 100 however few objects there are, and a
+class without objects does not count. gain: against all runs of `none` of the same schedule, and its
+95 % interval over frames and seeds (one seed each: frames alone); (in parentheses): no more than
+noise, once all methods of the table are looked at (Holm). rec.: recovered, gain as a share of what
+the teacher has over `none`; - where that is less than a point or within noise. rank: one more than
+the number of methods whose interval lies above; methods that overlap share a rank. worth: the steps
+at which `none` reaches the method's mAP, against the method's own (< and >: there its ladder of
+steps ends). cost: a training step against a plain one, timed in turns by `kdbench step-cost`. net:
+worth by cost; below 1 the method is a slower way of training for longer. real: on real frames that
+the run never learned from, with a gain and an interval of their own. worst: the class that gains
+least. agree: how far the detections with scores from 0.3 are those of the teacher (F1 of matches
+from above; of T: share of the teacher's); IoU, rho, r: overlap and correlations of scores
 (Spearman, Pearson) of what both have. D-ECE: calibration error in percent, how far scores from 0.1
 are from the share of detections that are right, mean over classes. ratio: measured, parameters and
-MACs, against the full width. p50, p90: latency at batch 1 in ms (*: other programs disturbed it);
-mAP/ms: BEV mAP by p50. s/step, x none: median step of the trainings themselves, whatever ran beside
-them, and against `none`; x train: all steps against those of `none`; x all: with the teacher's
-training on top. of method: parameters that the method adds to training. ± is the standard deviation
-over seeds; a table of one seed says nothing about another.
+MACs, against the full width. p50, p90: latency at batch 1 in ms (*: other programs disturbed it; †,
+here and elsewhere: published, on another machine than this folder's own runs); mAP/ms: BEV mAP by
+p50. s/step, x none: median step of the trainings themselves, whatever ran beside them, and against
+`none`; x train: all steps against those of `none`; x all: with the teacher's training on top. of
+method: parameters that the method adds to training. ± is the standard deviation over seeds; a table
+of one seed says nothing about another.
 """.strip().replace("\n", " ")

@@ -1,8 +1,6 @@
 """From records to leaderboard rows: one row a method, beside the runs without distillation."""
 
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import Any
 
@@ -12,7 +10,7 @@ from kdbench.evaluation.filled_ap import METRICS, ap_of
 from kdbench.leaderboard.behaviour import behaviour
 from kdbench.leaderboard.costs import costs, mean, training
 from kdbench.leaderboard.real import set_real
-from kdbench.leaderboard.scores import Scores, scores_of
+from kdbench.leaderboard.runs import Runs
 from kdbench.leaderboard.significance import judge
 from kdbench.leaderboard.verdict import set_verdict
 from kdbench.leaderboard.worth import set_worth
@@ -29,6 +27,9 @@ TABLE = (
 )  # fmt: skip
 
 
+PUBLISHED = " [published]"  # at the end of a row's name
+
+
 def leaderboard(records: list[Record], step_costs: StepCosts | None = None) -> list[Row]:
     """Rows with plain, stable keys, by table (TABLE), best last.
 
@@ -40,7 +41,7 @@ def leaderboard(records: list[Record], step_costs: StepCosts | None = None) -> l
     means over seeds (`costs.py`), that of a step was timed apart (`step_costs`); what there is
     beyond mAP is told in `behaviour.py`.
     """
-    runs = _Runs.of(records, step_costs or {})
+    runs = Runs.of(records, step_costs or {})
     rows = _in_tables([_row(runs, group) for group in runs.groups.values()])
     teachers = _teacher_rows(runs, rows)
     shown = {tuple(row["hashes"]) for row in teachers}
@@ -51,6 +52,7 @@ def leaderboard(records: list[Record], step_costs: StepCosts | None = None) -> l
     for row in rows:
         tables[table_key(row)].append(row)
     for table in tables.values():
+        _mark_elsewhere(table)
         judge(table, runs.scores)
     set_worth(rows, ladder_of)
     plain = defaultdict(list)
@@ -63,61 +65,23 @@ def leaderboard(records: list[Record], step_costs: StepCosts | None = None) -> l
     return sorted(rows, key=_order)
 
 
+def with_own(rows: list[Row]) -> list[Row]:
+    """The rows of the tables and ladders in which there is a run that is not published alone."""
+    own = {key(row) for row in rows if not row["published"] for key in (table_key, ladder_of)}
+    return [row for row in rows if table_key(row) in own or _is_rung(row, own)]
+
+
+def _is_rung(row: Row, own: set[tuple]) -> bool:
+    return row["method"] == "none" and ladder_of(row) in own
+
+
 def _ladder_in(table: list[Row], plain: dict[tuple, list[Row]]) -> list[Row]:
     """The rows of `none` that a table's own row of it is one of."""
     own = next((row for row in table if row["method"] == "none"), None)
     return plain[ladder_of(own)] if own else []
 
 
-@dataclass(frozen=True)
-class _Runs:
-    """Records and specs by hash, and the runs of each row: those that differ by the seed alone."""
-
-    records: dict[str, Record]
-    specs: dict[str, RunSpec]
-    groups: dict[str, list[Record]]
-    step_costs: StepCosts
-    known: dict[tuple, Scores | None] = field(default_factory=dict)  # see `scores`
-
-    @classmethod
-    def of(cls, records: list[Record], step_costs: StepCosts) -> "_Runs":
-        by_hash = {record["hash"]: record for record in records}
-        specs = {key: RunSpec.from_dict(record["spec"]) for key, record in by_hash.items()}
-        groups: dict[str, list[Record]] = defaultdict(list)
-        for key, record in by_hash.items():
-            groups[_group_key(specs[key])].append(record)
-        return cls(by_hash, specs, groups, step_costs)
-
-    def none(self, group: list[Record]) -> list[Record]:
-        """The runs without distillation that a row's gain is measured against."""
-        return self.groups.get(_group_key(self.specs[group[0]["hash"]].baseline()), [])
-
-    def scores(self, hashes: Sequence[str]) -> Scores | None:
-        """What the runs of a row scored; many rows are against the same ones."""
-        key = tuple(hashes)
-        if key not in self.known:
-            self.known[key] = scores_of([self.records[run] for run in hashes])
-        return self.known[key]
-
-    def teacher(self, row: Row) -> Record | None:
-        """The run of a table's teacher: of its hash, and with its weights."""
-        run, _, weights = (row["teacher"] or "").partition(" ")
-        found = self.records.get(run)
-        return found if found and found.get("weights_sha256", "").startswith(weights) else None
-
-    def learned_from(self, group: list[Record]) -> list[Record | None] | None:
-        """The trainings that runs learned from, see `costs.training`."""
-        found = [self.records.get(r.get("teacher")) for r in group]
-        absent = any(f is None and r.get("teacher") for f, r in zip(found, group, strict=True))
-        return None if absent else found
-
-
-def _group_key(spec: RunSpec) -> str:
-    """What runs of one row share: everything but the seed."""
-    return repr(replace(spec, seed=0))
-
-
-def _row(runs: _Runs, group: list[Record]) -> Row:
+def _row(runs: Runs, group: list[Record]) -> Row:
     none = runs.none(group)
     row = _identity(runs.specs[group[0]["hash"]], group) | {"none": [r["hash"] for r in none]}
     row |= _accuracy(group)
@@ -139,6 +103,8 @@ def _identity(spec: RunSpec, group: list[Record]) -> Row:
         "method": spec.method.name,
         "options": spec.method.options | {"scale": spec.method.scale},
         "role": "student",
+        "published": all(r.get("published", False) for r in group),
+        "machine": _machine(group),
         "train": vars(spec.train),
         "steps": spec.train.steps,
         "precision": spec.train.precision,
@@ -148,6 +114,13 @@ def _identity(spec: RunSpec, group: list[Record]) -> Row:
         "seeds": sorted(r["spec"]["seed"] for r in group),
         "hashes": [r["hash"] for r in group],
     }
+
+
+def _machine(group: list[Record]) -> str | None:
+    """Where latencies were measured; None where runs of a row ran on several machines."""
+    keys = ("device", "cpu", "threads")
+    found = {tuple((r.get("environment") or {}).get(key) for key in keys) for r in group}
+    return "; ".join(map(str, *found)) if len(found) == 1 else None
 
 
 def _teacher_of(spec: RunSpec) -> str | None:
@@ -186,7 +159,7 @@ def _step_cost(spec: RunSpec, timed: StepCosts) -> Row:
     if spec == spec.baseline():
         return {"cost": 1.0, "cost_machine": None}
     found = timed.get(step_key(spec))
-    machine = f"{found['cpu']}, {found['threads']} threads" if found else None
+    machine = f"{found['cpu']}; {found['threads']} threads" if found else None
     return {"cost": found["ratio"] if found else None, "cost_machine": machine}
 
 
@@ -197,7 +170,7 @@ def _gain(metric: str, group, baselines) -> Row:
     return {f"{metric}_gain": own - base}
 
 
-def _teacher_rows(runs: _Runs, rows: list[Row]) -> list[Row]:
+def _teacher_rows(runs: Runs, rows: list[Row]) -> list[Row]:
     """A teacher's row in each table whose students learned from it."""
     added = {}
     for row in rows:
@@ -238,6 +211,7 @@ def _tell_apart(rows: list[Row]) -> None:
     for row in rows:
         variant = row["options"].get("variant")
         row["label"] = row["method"] if variant is None else f"{row['method']} ({variant})"
+        row["label"] += PUBLISHED if row["published"] and row["role"] == "student" else ""
         same[(*table_key(row), row["label"])].append(row)
     for group in same.values():
         settings = [row["options"] | row["train"] | row["settings"] for row in group]
@@ -245,6 +219,13 @@ def _tell_apart(rows: list[Row]) -> None:
         differing = [k for k in names if len({repr(s.get(k)) for s in settings}) > 1]
         for row, values in zip(group, settings, strict=True):
             row["label"] += "".join(f" {k}={values.get(k)}" for k in differing)
+
+
+def _mark_elsewhere(table: list[Row]) -> None:
+    """Sets `elsewhere`: published, and measured on another machine than the table's own rows."""
+    own = {row["machine"] for row in table if not row["published"]}
+    for row in table:
+        row["elsewhere"] = row["published"] and row["machine"] not in own
 
 
 def _order(row: Row) -> tuple:

@@ -74,7 +74,7 @@ def test_worth_cost_and_net_stand_in_rows(rungs, student):
     good, level, bad, best = (of_method(rows, n) for n in ("good", "level", "bad", "best"))
     assert good["bev_worth"] == pytest.approx(2) and good["bev_net"] == pytest.approx(2 / 1.6)
     assert good["bev_worth_low"] < 2 < good["bev_worth_high"]
-    assert good["cost_machine"] == "a processor, 2 threads"
+    assert good["cost_machine"] == "a processor; 2 threads"
     assert (level["bev_worth"], level["bev_net"]) == (pytest.approx(1), None)
     assert (bad["bev_worth"], bad["bev_worth_end"]) == (pytest.approx(0.5), "below")
     assert (best["bev_worth"], best["bev_worth_end"]) == (pytest.approx(4), "beyond")
