@@ -177,6 +177,8 @@ def _schedule(part: str, values: dict[str, Any]) -> dict[str, Any]:
             raise UsageError(f"{part}.{name} must be above 0, not {found[name]}")
     if not 0 <= found["weight_decay"] < math.inf:
         raise UsageError(f"{part}.weight_decay must be 0 or more, not {found['weight_decay']}")
+    if not 0 <= found["beta2"] < 1:
+        raise UsageError(f"{part}.beta2 must be from 0 to below 1, not {found['beta2']}")
     if not 0 < found["warmup"] < 1:
         raise UsageError(f"{part}.warmup must be a share between 0 and 1, not {found['warmup']}")
     if found["warmup"] * (found["steps"] + 1) == 1:  # PyTorch divides by the steps between

@@ -62,6 +62,7 @@ class TrainSpec:
     grad_clip: float = 10.0
     warmup: float = 0.4  # share of the steps in which the rate rises
     precision: str = "float32"  # of the networks in training; losses are always float32
+    beta2: float = later(0.999)  # of AdamW: how long the squares of gradients are remembered
 
 
 @dataclass(frozen=True)

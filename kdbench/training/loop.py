@@ -224,8 +224,9 @@ class Training:
         self.method.train()
         parameters = [*self.student.parameters(), *self.method.parameters()]
         optimizer = torch.optim.AdamW(
-            parameters, lr=train.lr, weight_decay=train.weight_decay, fused=True
-        )
+            parameters, lr=train.lr, betas=(0.95, train.beta2), weight_decay=train.weight_decay,
+            fused=True,
+        )  # fmt: skip
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer, max_lr=train.lr, total_steps=train.steps + 1, pct_start=train.warmup,
             div_factor=10, final_div_factor=1e3, base_momentum=0.85, max_momentum=0.95,
