@@ -19,7 +19,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from kdbench.leaderboard.moderation import Prior, fit_prior
 from kdbench.leaderboard.scores import Scores
@@ -49,7 +49,7 @@ class Gain:
         """How often noise alone makes a difference as large, two-sided."""
         if self.error == 0:
             return float(self.value == 0)
-        return float(2 * stats.t.sf(abs(self.value) / self.error, self.freedom))
+        return float(2 * special.stdtr(self.freedom, -abs(self.value) / self.error))
 
     @property
     def significant(self) -> bool:
@@ -58,10 +58,14 @@ class Gain:
     def smallest_seen(self, looks: int = 1) -> float:
         """The gain that would be seen with POWER at this noise, as the best of `looks` methods."""
         level = (1 - LEVEL) / 2 / looks
-        return float(self.error * stats.t.isf([level, 1 - POWER], self.freedom).sum())
+        return self.error * (self._quantile(1 - level) + self._quantile(POWER))
 
     def _half(self) -> float:
-        return float(self.error * stats.t.isf((1 - LEVEL) / 2, self.freedom))
+        return self.error * self._quantile((1 + LEVEL) / 2)
+
+    def _quantile(self, share: float) -> float:
+        # Of `special`: `stats.t` takes a hundred times as long for one number.
+        return float(special.stdtrit(self.freedom, share))
 
 
 Priors = dict[str, Prior | None]

@@ -36,11 +36,7 @@ def judge(rows: list[Row], scores_of: ScoresOf) -> None:
         row |= {f"{metric}_map_error": errors.get(f"{metric}_map") for metric in METRICS}
     for metric in METRICS:
         _judge_metric(rows, metric)
-        teacher = next((row for row in rows if row["role"] == "teacher"), None)
-        for row in rows:
-            gap = _gap(row, teacher, metric, known, scores_of)
-            gain = row[f"{metric}_gain"]
-            row[f"{metric}_recovered"] = gain / gap if gap else None
+    _set_recovered(rows, known, scores_of)
 
 
 def _priors(rows: list[Scores | None]) -> Priors:
@@ -71,12 +67,18 @@ def _judge_metric(rows: list[Row], metric: str) -> None:
         row[f"{metric}_rank"] = 1 + sum(other[low] > row[high] for other in judged)
 
 
-def _gap(row: Row, teacher: Row | None, metric: str, known: Priors, scores_of) -> float | None:
-    """What the teacher has over a row's `none`, in points of mAP; None where that says nothing."""
-    gain = row[f"{metric}_gain"]
-    if teacher is None or gain is None or row is teacher:
-        return None
-    gap = teacher[f"{metric}_map"] - (row[f"{metric}_map"] - gain)
-    lead = gains(scores_of(teacher["hashes"]), scores_of(row["none"]), known).get(f"{metric}_map")
-    noise = lead is not None and not lead.significant
-    return None if gap < LEAST_GAP or noise else gap
+def _set_recovered(rows: list[Row], known: Priors, scores_of: ScoresOf) -> None:
+    """Sets each row's gain as a share of what the table's teacher has over the row's `none`."""
+    teacher = next((row for row in rows if row["role"] == "teacher"), None)
+    leads: dict[tuple, dict[str, Gain]] = {}  # by the runs of `none`: most rows have the same
+    for row in rows:
+        for metric in METRICS:
+            gap, gain = None, row[f"{metric}_gain"]
+            if teacher is not None and row is not teacher and gain is not None:
+                none = tuple(row["none"])
+                if none not in leads:
+                    leads[none] = gains(scores_of(teacher["hashes"]), scores_of(none), known)
+                gap = teacher[f"{metric}_map"] - (row[f"{metric}_map"] - gain)
+                lead = leads[none].get(f"{metric}_map")
+                gap = None if gap < LEAST_GAP or (lead and not lead.significant) else gap
+            row[f"{metric}_recovered"] = gain / gap if gap else None
