@@ -93,8 +93,8 @@ PROFILES: dict[str, dict[str, Any]] = {
         "methods": _SMALL_GRAPHS,
         "train": {"steps": 1200, "batch_size": 4},
         "train of": {"pointrcnn": _SMALL_BATCHES},
-        "teacher": {"steps": 12_000},
-        "teacher of": {"pointrcnn": {"steps": 12_000}},
+        "teacher": {"steps": 12_000, "lr": 0.003, "beta2": 0.99},
+        "teacher of": {"pointrcnn": {"steps": 12_000, "lr": 0.0015}},
     },
     # 40 epochs of 3,712 frames.
     "standard": {
