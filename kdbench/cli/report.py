@@ -10,6 +10,7 @@ from kdbench.cli.options import plugin_option
 from kdbench.cli.output import console, json_option, write_json
 from kdbench.errors import KdbenchError
 from kdbench.evaluation.resample import METRICS
+from kdbench.leaderboard.answer import answers
 from kdbench.leaderboard.columns import EXPLANATION, known
 from kdbench.leaderboard.latex import write_latex
 from kdbench.leaderboard.page import Picture, Sources, write_page
@@ -77,6 +78,8 @@ def _report(results, budget, beside, out, data_root, pictures, json_file) -> Non
         for table in rich_tables(rows):
             screen.print(table)
         screen.print(EXPLANATION, style="dim", markup=False)
+        for paragraph in answers(sections(rows)):
+            screen.print(f"\n{paragraph}", markup=False)
     for path in paths:
         console.print(f"wrote {path}", soft_wrap=True, markup=False)
     write_json(rows, json_file)

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from kdbench.evaluation.resample import METRICS
 from kdbench.leaderboard import bands
+from kdbench.leaderboard.answer import answers
 from kdbench.leaderboard.columns import COLUMNS, EXPLANATION, TABLES, Column, is_noise
 from kdbench.leaderboard.overall import overall_table
 from kdbench.leaderboard.rows import TABLE, Row, table_key
@@ -127,6 +128,7 @@ def named_tables(rows: list[Row]) -> dict[str, dict[str, Column]]:
 def markdown(rows: list[Row]) -> str:
     """The leaderboard as one Markdown page."""
     lines = ["# kdbench leaderboard", "", EXPLANATION, "", bands.EXPLANATION, ""]
+    lines += [line for text in answers(sections(rows)) for line in (f"- {_plain_text(text)}", "")]
     for title, group in sections(rows):
         lines += [f"## {_plain_text(title)}", ""]
         lines += [*(f"- {_plain_text(note)}." for note in group[0]["table"]["notes"]), ""]
