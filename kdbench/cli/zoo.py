@@ -22,7 +22,7 @@ def zoo(context, json_file) -> None:
     """List what is published: teachers that are found before one is trained."""
     if context.invoked_subcommand:
         return
-    rows = [entry.row() for entry in publishing.entries()]
+    rows = [entry.row() for entry in publishing.entries() if not entry.bare]
     write_json(rows, json_file)
     if json_file != "-":
         Console().print(_table(rows) if rows else "nothing is published with this version")
@@ -34,7 +34,7 @@ def verify(score: bool) -> None:
     """Check records and weights of all that is published."""
     entries, bad = publishing.entries(), 0
     for entry in entries:
-        problem = entry.problem() or (_off(entry) if score else None)
+        problem = entry.problem() or (_off(entry) if score and not entry.bare else None)
         bad += problem is not None
         console.print(f"{entry.spec.label}: {problem or 'good'}", soft_wrap=True, markup=False)
     if bad:
@@ -44,10 +44,13 @@ def verify(score: bool) -> None:
 @zoo.command()
 @click.argument("record", metavar="RECORD.json")
 @click.option("--to", "folder", metavar="DIR", help="Folder  [that of this installation].")
-def publish(record: str, folder: str | None) -> None:
+@click.option(
+    "--record-only", is_flag=True, help="Without weights: a row for `report --published`."
+)
+def publish(record: str, folder: str | None, record_only: bool) -> None:
     """Put a finished run, with its weights, detections and a card, among the published ones."""
     found = read_record(Path(record))
-    for path in publishing.publish(found, Path(folder) if folder else None):
+    for path in publishing.publish(found, Path(folder) if folder else None, record_only):
         console.print(f"wrote {path}", soft_wrap=True, markup=False)
 
 

@@ -33,6 +33,11 @@ class Entry:
         return RunSpec.from_dict(self.record["spec"])
 
     @property
+    def bare(self) -> bool:
+        """Whether the record alone is published: a row to be set beside others."""
+        return self.record.get("bare", False)
+
+    @property
     def weights(self) -> Path:
         """The file of its weights."""
         return self.path.with_suffix(".safetensors")
@@ -65,7 +70,8 @@ class Entry:
         """What is wrong with it: its place, its hash, or its weights."""
         try:
             check_hash(self.record)
-            self.detector()
+            if not self.bare:
+                self.detector()
         except KdbenchError as error:
             return str(error)
         if not self.path.match(str(self.spec.record_path)):
@@ -79,13 +85,17 @@ def entries() -> list[Entry]:
     return [Entry(path, read_record(path)) for path in paths]
 
 
-def publish(record: Record, folder: Path | None = None) -> Iterator[Path]:
+def publish(record: Record, folder: Path | None = None, bare: bool = False) -> Iterator[Path]:
     """Writes a run's record, weights, detections and card to `folder`; yields their paths.
 
-    Raises KdbenchError when its weights are not in KDBENCH_HOME, or too large.
+    If `bare`, the record alone. Raises KdbenchError when its weights are not in KDBENCH_HOME, or
+    too large.
     """
     folder = folder or published.FOLDER
     check_hash(record)
+    if bare:
+        yield write_record(folder, record | {"bare": True})
+        return
     spec = RunSpec.from_dict(record["spec"])
     source = store.weights_path(spec)
     if store.stated_checksum(source) != record["weights_sha256"]:

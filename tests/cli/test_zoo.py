@@ -136,3 +136,18 @@ def test_with_nothing_published_that_is_said(kdbench, tmp_path, monkeypatch):
     code, out, _ = kdbench("zoo")
     assert code == 0 and "nothing is published" in out
     assert json.loads(kdbench("zoo", "--json", "-")[1]) == []
+
+
+def test_a_bare_record_is_a_row_and_no_network(kdbench, teacher, tmp_path):
+    (student,) = (tmp_path / "results").glob("*/pointpillars-x4/fitnet/*.json")
+    code, _, err = kdbench("zoo", "publish", student, "--record-only")
+    assert code == 0 and err.count("wrote") == 1
+    assert len(json.loads(kdbench("zoo", "--json", "-")[1])) == 1  # the teacher
+    code, _, err = kdbench("zoo", "verify", "--score")
+    assert code == 0 and err.count("good") == 2
+    assert "fitnet" in {record["spec"]["method"]["name"] for record in published.records()}
+    (bare,) = published.FOLDER.glob("*/pointpillars-x4/fitnet/*.json")
+    record = json.loads(bare.read_text())
+    record["spec"]["seed"] = 7
+    bare.write_text(json.dumps(record))
+    assert kdbench("zoo", "verify")[0] == 4
