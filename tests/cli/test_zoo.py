@@ -143,7 +143,7 @@ def test_a_bare_record_is_a_row_and_no_network(kdbench, teacher, tmp_path):
     code, _, err = kdbench("zoo", "publish", student, "--record-only")
     assert code == 0 and err.count("wrote") == 1
     assert len(json.loads(kdbench("zoo", "--json", "-")[1])) == 1  # the teacher
-    code, _, err = kdbench("zoo", "verify", "--score")
+    code, _, err = kdbench("zoo", "verify")
     assert code == 0 and err.count("good") == 2
     assert "fitnet" in {record["spec"]["method"]["name"] for record in published.records()}
     (bare,) = published.FOLDER.glob("*/pointpillars-x4/fitnet/*.json")
