@@ -20,19 +20,18 @@ def _answer(title: str, rows: Sequence[Row]) -> str:
     if not methods:
         return ""
     methods.sort(key=lambda row: -row["bev_gain"])
-    none = next((len(row["none"]) for row in methods), 0)
     told = methods if len(methods) <= MOST else methods[:1]
     best = "" if told is methods else f"the best of {len(methods)} methods, "
-    return f"{title}: " + " ".join(f"{best}{_sentence(row, none)}" for row in told)
+    return f"{title}: " + " ".join(f"{best}{_sentence(row, len(methods))}" for row in told)
 
 
-def _sentence(row: Row, none: int) -> str:
+def _sentence(row: Row, methods: int) -> str:
     gains = " and ".join(
         f"{row[f'{metric}_gain']:+.1f} {NAMES[metric]} mAP{_interval(row, metric)}"
         for metric in METRICS
     )
-    seeds = f"{_seeds(len(row['seeds']))} against {none} of none"
-    return f"{row['label']} gains {gains} over none ({seeds}). {_meaning(row, none)}"
+    seeds = f"{_seeds(len(row['seeds']))} against {len(row['none'])} of none"
+    return f"{row['label']} gains {gains} over none ({seeds}). {_meaning(row, methods)}"
 
 
 def _interval(row: Row, metric: str) -> str:
@@ -44,17 +43,16 @@ def _seeds(count: int) -> str:
     return "1 seed" if count == 1 else f"{count} seeds"
 
 
-def _meaning(row: Row, none: int) -> str:
+def _meaning(row: Row, methods: int) -> str:
     """What follows from the interval, and what does not."""
-    if len(row["seeds"]) == none == 1:
+    if len(row["seeds"]) == len(row["none"]) == 1:
         return (
             "That interval is over frames alone. Two trainings that differ by nothing but the seed "
             "differ too, by more than most methods gain, so one seed answers nothing yet: "
             f"`kdbench sweep --methods {row['method']} --seeds 5` does."
         )
-    noise = [is_noise(row, metric) for metric in METRICS]
-    if all(noise):
-        return "That is no more than noise."
-    if any(noise):
-        return "One of the two is more than noise."
-    return "Both are more than noise."
+    real = sum(not is_noise(row, metric) for metric in METRICS)
+    found = ("none of it", "one of the two", "both")[real] + " more than noise"
+    verb = "are" if real == len(METRICS) else "is"
+    looked = f" when all {methods} methods are looked at" if methods > 1 else ""
+    return f"{found.replace(' more', f' {verb} more', 1).capitalize()}{looked}."

@@ -73,16 +73,17 @@ def page(rows: list[Row], sources: Sources) -> str:
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    plain: dict[tuple, list[Row]] = defaultdict(list)
+    beside: dict[tuple, list[Row]] = defaultdict(list)
     for row in rows:
         if row["method"] == "none":
-            plain[_of_any_ratio(row)].append(row)
-            plain[ladder_of(row)].append(row)
+            beside[_of_any_ratio(row)].append(row)
+        if row["role"] == "student":
+            beside[ladder_of(row)].append(row)
     return environment.get_template("index.html").render(
         explanations=[EXPLANATION, bands.EXPLANATION],
         metrics=METRICS,
         filters={name: sorted({_choice(row, name) for row in rows}) for name in FILTERS},
-        sections=[_section(title, group, plain, sources) for title, group in sections(rows)],
+        sections=[_section(title, group, beside, sources) for title, group in sections(rows)],
         matrices=matrices(rows, sources.applicable),
         orders=[(m, found) for m in METRICS if (found := overall_table(rows, m))],
     )
@@ -96,8 +97,8 @@ def _choice(row: Row, name: str) -> str:
     return f"{row[name]:g}" if name == "ratio" else str(row[name])
 
 
-def _section(title: str, rows: list[Row], plain: dict, sources: Sources) -> dict:
-    """What the template shows of one table. `plain`: rows of `none` by what they are set beside."""
+def _section(title: str, rows: list[Row], beside: dict, sources: Sources) -> dict:
+    """What the template shows of one table. `beside`: rows of other tables that plots need."""
     return {
         "title": title,
         "choices": {name: _choice(rows[0], name) for name in FILTERS},
@@ -112,8 +113,8 @@ def _section(title: str, rows: list[Row], plain: dict, sources: Sources) -> dict
         "bands": [(m, _table(rows, c)) for m in METRICS if (c := bands.band_columns(rows, m))],
         "reliability": [(metric, diagrams(rows, metric)) for metric in METRICS],
         "gains": [_gains(rows, metric) for metric in METRICS],
-        "budgets": _budgets(rows, plain),
-        "scatters": _scatters(rows, plain[_of_any_ratio(rows[0])]),
+        "budgets": _budgets(rows, beside),
+        "scatters": _scatters(rows, beside[_of_any_ratio(rows[0])]),
         "curves": plots.curve_plot(training_curves(rows, sources.log_path), rows),
         "pictures": sources.pictures.get(title, ()),
         "commands": [repeat(row, sources.records) for row in rows],
@@ -153,13 +154,15 @@ def _gains(rows: list[Row], metric: str) -> dict:
     return {"metric": metric, "head": list(keys), "axis": plots.whisker_axis(scale), "body": body}
 
 
-def _budgets(rows: list[Row], plain: dict) -> list[tuple[str, Any]]:
+def _budgets(rows: list[Row], beside: dict) -> list[tuple[str, Any]]:
     """Plots of accuracy against training steps, by metric; empty without a ladder of `none`."""
     students = [row for row in rows if row["role"] == "student"]
     own = next((row for row in students if row["method"] == "none"), None)
-    ladder = [r for r in plain[ladder_of(own)] if r["steps"] != own["steps"]] if own else []
-    ladder = list({row["steps"]: row for row in ladder}.values())  # it stands in several tables
-    return [(m, scatter(students, ladder, m, STEPS)) for m in METRICS] if ladder else []
+    others = [r for r in beside[ladder_of(own)] if r["steps"] != own["steps"]] if own else []
+    ladder = {row["steps"]: row for row in others if row["method"] == "none"}  # in several tables
+    taught = [r for r in others if r["method"] != "none" and r["teacher"] == own["teacher"]]
+    elsewhere = [*ladder.values(), *taught]
+    return [(m, scatter(students, elsewhere, m, STEPS)) for m in METRICS] if ladder else []
 
 
 def _scatters(rows: list[Row], plain: list[Row]) -> list[tuple[str, Any]]:

@@ -32,7 +32,9 @@ def test_one_seed_answers_nothing_and_says_what_would(told):
 
 def test_several_seeds_tell_noise_from_gains(told):
     assert "Both are more than noise." in told(4, 6, kd=50.0)
-    assert "no more than noise" in told(4, 6, kd=40.1)
+    text = told(4, 6, kd=50.0, at=40.0)
+    assert "Both are more than noise when all 2 methods are looked at." in text
+    assert "None of it is more than noise." in told(4, 6, kd=40.1)
     assert "(4 seeds against 6 of none)" in told(4, 6, kd=50.0)
 
 
