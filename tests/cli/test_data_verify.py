@@ -15,14 +15,17 @@ CALIBRATION = Calibration(
 )
 
 
+CAR = "Car 0 0 0 500 150 700 220 1.5 1.6 4 0 0.75 10 0\n"  # 10 metres ahead, seen well
+
+
 @pytest.fixture
 def tree(tmp_path):
-    """A valid tree of two frames without objects."""
+    """A valid tree of two frames with a car in each."""
     for split, frame_id in (("train", "000000"), ("val", "000001")):
         files = {
             f"ImageSets/{split}.txt": frame_id.encode(),
-            f"training/velodyne/{frame_id}.bin": np.ones((3, 4), "<f4").tobytes(),
-            f"training/label_2/{frame_id}.txt": b"",
+            f"training/velodyne/{frame_id}.bin": np.array([[10, 0, 0, 0.5]] * 3, "<f4").tobytes(),
+            f"training/label_2/{frame_id}.txt": CAR.encode(),
             f"training/calib/{frame_id}.txt": format_calibration(CALIBRATION).encode(),
         }
         for name, data in files.items():

@@ -105,12 +105,19 @@ def test_damaged_data_are_named(kdbench, tiny, kitti_tree, damage, file):
     assert file in err and "Traceback" not in err
 
 
-def test_frames_without_objects_are_valid(kdbench, tiny, kitti_tree):
+def test_a_frame_without_objects_is_valid(kdbench, tiny, kitti_tree):
+    (kitti_tree / "training/label_2/000000.txt").write_text("")
+    code, _, _ = kdbench(*tiny, "--method", "none", "--quiet")
+    assert code == 0
+
+
+def test_a_split_without_objects_is_an_error_before_the_first_step(kdbench, tiny, kitti_tree):
     for path in (kitti_tree / "training/label_2").iterdir():
         path.write_text("")
-    code, out, _ = kdbench(*tiny, "--method", "none", "--json", "-", "--quiet")
-    assert code == 0
-    assert json.loads(out)["metrics"]["bev_map"] == 0
+    code, _, err = kdbench(*tiny, "--method", "none")
+    assert code == 4
+    assert "split train: no object in 4 label files: nothing to train or judge on" in err
+    assert "1/" not in err and "Traceback" not in err
 
 
 def test_debug_shows_where(kdbench):
