@@ -12,13 +12,17 @@ from kdbench.datasets.reading import Reading
 FARTHEST = 1000.0  # metres; no LiDAR sees so far
 MOST = 0.01  # share of impossible values that a cloud may have
 CANDIDATES = range(3, 13)  # columns that other files have
-FEWEST = 50  # rows from which on the spread of columns means something
-CLEARER = 0.5  # by how much the mean logarithm of the variance falls in a better layout
-_NEARLY_NONE = 1e-4  # a variance; that of a constant column counts as this
+FEWEST = 200  # rows from which on the spread of columns means something
+CLEARER = 0.25  # by how much the mean logarithm of the spread falls in a better layout
+_NEARLY_NONE = 0.01  # a spread; that of a constant column counts as this
+_OTHER_FORMATS = {b"\x93NUMPY": ".npy", b"# .PCD": ".pcd", b"VERSION": ".pcd", b"ply": ".ply"}
 
 
 def layout_problem(data: bytes, reading: Reading) -> str | None:
     """Why the bytes of a cloud are not what `reading` takes them for; None if they may be."""
+    for start, kind in _OTHER_FORMATS.items():
+        if data.startswith(start):
+            return f"a {kind} file: the points alone are wanted, as float32"
     points = _table(data, "<f4", reading.columns)
     better = _better_columns(data, points)
     if points is not None and _plausible(points) and better is None:
@@ -82,9 +86,13 @@ def _better_columns(data: bytes, points: np.ndarray | None) -> int | None:
 
 
 def _spread(rows: np.ndarray) -> float:
-    """The mean over columns of the logarithm of their variance."""
-    rows = rows[np.isfinite(rows).all(axis=1)].astype(np.float64)
-    return float(np.log(rows.var(axis=0) + _NEARLY_NONE).mean())
+    """The mean over columns of the logarithm of the mean distance to their median.
+
+    A few points far away count little in it, unlike in a variance.
+    """
+    rows = rows[(np.abs(rows[:, :3]) < FARTHEST).all(axis=1) & np.isfinite(rows).all(axis=1)]
+    spreads = np.abs(rows - np.median(rows, axis=0)).mean(axis=0, dtype=np.float64)
+    return float(np.log(spreads + _NEARLY_NONE).mean())
 
 
 def _reflectance_problem(points: np.ndarray, reading: Reading) -> str | None:

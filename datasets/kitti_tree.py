@@ -139,8 +139,9 @@ class KittiTree(Dataset):
         return read_objects(self.root / "training", frame_id, self.classes, self.reading)
 
     def labelled(self, split: str) -> bool:
-        """Whether any frame of a split has a label file."""
-        return any(self._label_file(frame_id).exists() for frame_id in self.ids(split))
+        """Whether any frame of a split has a label file; true of a split without frames."""
+        ids = self.ids(split)
+        return not ids or any(self._label_file(frame_id).exists() for frame_id in ids)
 
     @property
     def database(self) -> GroundTruthDatabase:

@@ -7,7 +7,7 @@ import click
 from rich.console import Console
 
 from kdbench.cli.evaluate import ap_table
-from kdbench.cli.options import plugin_option
+from kdbench.cli.options import dataset_options, dataset_set_option, plugin_option
 from kdbench.cli.output import console, json_option, write_json
 from kdbench.errors import UsageError
 from kdbench.geometry import kitti_labels
@@ -30,9 +30,10 @@ from kdbench.training.progress import Reporter
 @click.option("--split", type=click.Choice(list(SPLITS)), default="val", show_default=True)
 @click.option("--out", metavar="DIR", help="Folder for KITTI result files, <id>.txt.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or auto.")
+@dataset_set_option
 @plugin_option
 @json_option
-def predict(record, dataset, data_root, split, out, device, json_file) -> None:
+def predict(record, dataset, data_root, split, out, device, assignments, json_file) -> None:
     """Detect with the weights of a run and score the detections.
 
     RECORD.json is a run's record, as `kdbench run` writes it below the results folder. Of frames
@@ -41,7 +42,7 @@ def predict(record, dataset, data_root, split, out, device, json_file) -> None:
     found_record = read_record(Path(record))
     spec = RunSpec.from_dict(found_record["spec"])
     detector = load_recorded(found_record)
-    frames = build_dataset(_on(spec, dataset), data_root)
+    frames = build_dataset(_on(spec, dataset, assignments), data_root)
     labelled = all(frames.labelled(each) for each in SPLITS[split])
     if not labelled and not out:
         raise UsageError(f"the split {split} has no labels to score against: give --out DIR")
@@ -66,9 +67,8 @@ def _write_results(folder: Path, results: dict[str, KittiObjects]) -> None:
     console.print(f"wrote {len(results)} result files to {folder}", soft_wrap=True)
 
 
-def _on(spec: RunSpec, dataset: str | None) -> RunSpec:
-    """The run's detector on another data set, all of its frames."""
-    if dataset is None:
-        return spec
-    datasets.get(dataset)  # an unknown name is told here
-    return replace(spec, dataset=DatasetSpec(dataset))
+def _on(spec: RunSpec, dataset: str | None, assignments: tuple[str, ...]) -> RunSpec:
+    """The run's detector on its own data set, or on another and all of its frames."""
+    frames = spec.dataset if dataset is None else DatasetSpec(dataset)
+    given = dataset_options(datasets.get(frames.name), assignments)
+    return replace(spec, dataset=replace(frames, options=frames.options | given))
