@@ -71,6 +71,17 @@ def test_json(tree, capsys):
     assert len(json.loads((tree / "report.json").read_text())["problems"]) == 1
 
 
+def test_how_files_are_read_can_be_said(tree, capsys):
+    for path in (tree / "training/velodyne").iterdir():
+        path.write_bytes(np.array([[10, 0, 0, 0.5, 7]] * 3, "<f4").tobytes())
+    assert run(capsys, tree)[0] == 4
+    assert run(capsys, tree, "--set", "dataset.columns=5")[:2] == (0, "")
+    code, _, err = run(capsys, tree, "--set", "dataset.colums=5")
+    assert code == 2 and "did you mean 'dataset.columns'" in err
+    code, _, err = run(capsys, tree, "--set", "dataset.columns=2")
+    assert code == 2 and "columns: 2 is not 3 to 64" in err
+
+
 def test_no_such_folder(tmp_path, capsys):
     code, out, _ = run(capsys, tmp_path / "none")
     assert (code, out) == (4, f"{tmp_path}/none: no such folder\n")

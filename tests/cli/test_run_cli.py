@@ -1,6 +1,7 @@
 """`kdbench run`, `report`, `list` and `check` as a person meets them."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -139,6 +140,25 @@ def test_predict_repeats_the_run_and_goes_to_other_data(kdbench, tiny, kitti_tre
     assert code == 0 and "over 4 frames" in out
     code, _, err = kdbench("predict", path, *root, "--dataset", "kity")
     assert code == 2 and "did you mean 'kitti'" in err
+    code, _, err = kdbench("predict", path, *root, "--set", "dataset.colums=5")
+    assert code == 2 and "did you mean 'dataset.columns'" in err
+    code, _, err = kdbench("predict", path, *root, "--set", "dataset.columns=5")
+    assert code == 4 and "do not fit 5 float32 columns, but 4" in err
+
+
+def test_predict_without_labels_writes_result_files_and_no_score(
+    kdbench, tiny, kitti_tree, tmp_path
+):
+    kdbench(*tiny, "--method", "none", "--quiet")
+    path = next((tmp_path / "results").glob("kitti/pointpillars-x4/none/*.json"))
+    shutil.rmtree(kitti_tree / "training/label_2")
+    root = ["--data-root", kitti_tree]
+    code, out, err = kdbench("predict", path, *root, "--out", "found", "--json", "-")
+    assert (code, json.loads(out)) == (0, {"frames": 2, "kitti": None})
+    assert "the split val has no labels: there is nothing to score against" in err
+    assert sorted(p.name for p in (tmp_path / "found").iterdir()) == ["000002.txt", "000003.txt"]
+    code, _, err = kdbench("predict", path, *root)
+    assert code == 2 and "give --out DIR" in err
 
 
 def test_report_without_results(kdbench, tmp_path):
