@@ -183,7 +183,7 @@ class KittiTree(Dataset):
         key = self.fingerprint() if whole else self._digest(splits, files)
         inspection = self._inspection(labels, SAMPLED)
         look = functools.partial(inspection.problems, splits, self.ids)
-        check_once(self.cache_dir, f"{key}-{'-'.join(splits)}", look, self._advice)
+        check_once(self.cache_dir, "-".join((key, *splits, *self.classes)), look, self._advice)
 
     def verify(self) -> list[str]:
         """One line for each file of both splits that is missing, damaged, misread or of no use."""
