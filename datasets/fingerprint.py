@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from kdbench.datasets.progress import progress_bar
 from kdbench.storage.files import write_text
 
 WORKERS = 4  # hashing releases Python's lock
@@ -17,20 +18,23 @@ FILES = ("velodyne/{}.bin", "label_2/{}.txt", "calib/{}.txt")  # of a frame, bel
 
 
 def tree_fingerprint(
-    root: Path, splits: Mapping[str, Sequence[str]], cache_dir: Path | None
+    root: Path,
+    splits: Mapping[str, Sequence[str]],
+    cache_dir: Path | None,
+    files: Sequence[str] = FILES,
 ) -> str:
-    """Twelve hex digits over the ids of each split and the bytes of their frames' files.
+    """Twelve hex digits over the ids of each split and the bytes of their frames' `files`.
 
     Hashes of files are kept below `cache_dir`, if there is one. Raises OSError for a file that
     cannot be read.
     """
-    names = [name.format(i) for ids in splits.values() for i in ids for name in FILES]
+    names = [name.format(i) for ids in splits.values() for i in ids for name in files]
     hashes = dict(zip(names, _hashes(root / "training", names, cache_dir), strict=True))
     digest = hashlib.sha256()
     for split, ids in splits.items():
         digest.update(f"{split}\n".encode())
         for frame_id in ids:
-            contents = " ".join(hashes[name.format(frame_id)] for name in FILES)
+            contents = " ".join(hashes[name.format(frame_id)] for name in files)
             digest.update(f"{frame_id} {contents}\n".encode())
     return digest.hexdigest()[:12]
 
@@ -41,10 +45,11 @@ def _hashes(folder: Path, names: Sequence[str], cache_dir: Path | None) -> list[
     known = _read(cache)
     stamps = [_stamp(folder / name) for name in names]
     new = [i for i, name in enumerate(names) if known.get(name, [None])[:-1] != stamps[i]]
-    with ThreadPoolExecutor(WORKERS) as pool:
+    with ThreadPoolExecutor(WORKERS) as pool, progress_bar("hashing files") as show:
         made = pool.map(lambda i: _hash(folder / names[i]), new)
-        for i, found in zip(new, made, strict=True):
+        for done, (i, found) in enumerate(zip(new, made, strict=True), start=1):
             known[names[i]] = [*stamps[i], found]
+            show(done, len(new))
     if new and cache is not None:
         write_text(cache, json.dumps(known))
     return [known[name][-1] for name in names]

@@ -19,7 +19,7 @@ from kdbench.geometry.boxes import BOX_COLUMNS, points_in_boxes
 from kdbench.storage.files import replacing
 
 MIN_POINTS = 5  # an object with fewer points teaches more noise than shape
-VERSION = 1  # part of the file name: raise it when what is stored changes
+VERSION = 2  # part of the file name: raise it when what is stored changes
 
 
 @dataclass(frozen=True, eq=False)

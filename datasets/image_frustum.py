@@ -19,6 +19,8 @@ KITTI_IMAGE_SIZES = {
     707.0493: (1224, 370),
     718.8560: (1241, 376),
 }
+# The projection (3, 4) of a camera like KITTI's, for data that were recorded without one.
+SPARE_CAMERA = np.array([[721.5377, 0, 609.5593, 0], [0, 721.5377, 172.854, 0], [0, 0, 1, 0.0]])
 _PNG_START = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
 
 

@@ -12,8 +12,12 @@ for the evaluator must know what it may ignore.
 """
 
 import functools
+import hashlib
 import threading
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -29,13 +33,17 @@ from kdbench.datasets.augmentation import (
     shuffle_points,
 )
 from kdbench.datasets.device_frames import KittiDeviceFrames
-from kdbench.datasets.fingerprint import tree_fingerprint
+from kdbench.datasets.fingerprint import FILES, tree_fingerprint
 from kdbench.datasets.frame_cache import FrameCache
 from kdbench.datasets.gt_database import GroundTruthDatabase
-from kdbench.datasets.kitti_verify import problems
-from kdbench.datasets.recording import Recording, read_objects, read_recording
+from kdbench.datasets.kitti_verify import Inspection
+from kdbench.datasets.preflight import SAMPLED, check_once
+from kdbench.datasets.progress import progress_bar
+from kdbench.datasets.reading import Reading
+from kdbench.datasets.recording import AS_KITTI, Recording, read_objects, read_recording
 from kdbench.errors import DataError, UsageError
-from kdbench.geometry.kitti_labels import KittiObjects
+from kdbench.geometry.kitti_labels import KittiObjects, empty
+from kdbench.storage.text import read_text
 
 CACHE_BYTES = 2 * 10**9  # all of KITTI's train split, cropped to the image, needs 1.2 GB
 
@@ -49,7 +57,10 @@ class KittiTree(Dataset):
     train_frames, val_frames: take only the first so many of a split.
     cache_dir: folder for the ground-truth database; None builds it anew in every process.
     augmentation: settings that differ from the defaults of `augmentation.Augmentation`.
+    columns, crop, project_boxes, max_reflectance: how the files are read, see `reading.Reading`.
     """
+
+    neutral: ClassVar[dict[str, Any]] = asdict(AS_KITTI)
 
     def __init__(
         self,
@@ -60,6 +71,10 @@ class KittiTree(Dataset):
         val_frames: int | None = None,
         cache_dir: Path | str | None = None,
         augmentation: dict | None = None,
+        columns: int = AS_KITTI.columns,
+        crop: bool = AS_KITTI.crop,
+        project_boxes: bool = AS_KITTI.project_boxes,
+        max_reflectance: float = AS_KITTI.max_reflectance,
     ):
         self.root = Path(self.locate(root)).expanduser()
         self.point_range = _checked_range(point_range)
@@ -69,6 +84,7 @@ class KittiTree(Dataset):
         }
         self.cache_dir = None if cache_dir is None else Path(cache_dir).expanduser()
         self.augmentation = augmentation_from(augmentation, self.classes)
+        self.reading = Reading(columns, crop, project_boxes, max_reflectance)
         self._cache = FrameCache(CACHE_BYTES)
         self._database: GroundTruthDatabase | None = None
         self._database_lock = threading.Lock()
@@ -84,13 +100,7 @@ class KittiTree(Dataset):
         if split not in self.split_limits:
             raise UsageError(f"no split {split!r}; there are {', '.join(self.split_limits)}")
         path = self.root / "ImageSets" / f"{split}.txt"
-        try:
-            listed = path.read_text().split()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = "no such file" if isinstance(error, FileNotFoundError) else str(error)
-            raise DataError(
-                f"{path}: {reason}; it must list the frame ids of the split {split}, one a line"
-            ) from None
+        listed = read_text(path, f"list of the split {split}'s frames, one a line").split()
         return listed[: self.split_limits[split]]
 
     def frame(self, frame_id: str) -> Frame:
@@ -124,7 +134,14 @@ class KittiTree(Dataset):
 
     def objects(self, frame_id: str) -> KittiObjects:
         """Every labelled object of a frame, in file order."""
-        return read_objects(self.root / "training" / "label_2" / f"{frame_id}.txt")
+        if not self._has_labels(frame_id):
+            return empty()
+        return read_objects(self.root / "training", frame_id, self.classes, self.reading)
+
+    def labelled(self, split: str) -> bool:
+        """Whether any frame of a split has a label file; true of a split without frames."""
+        ids = self.ids(split)
+        return not ids or any(self._label_file(frame_id).exists() for frame_id in ids)
 
     @property
     def database(self) -> GroundTruthDatabase:
@@ -140,28 +157,65 @@ class KittiTree(Dataset):
     def fingerprint(self) -> str:
         """Twelve hex digits over split ids and the bytes of clouds, labels and calibrations.
 
-        Options other than the number of frames do not enter.
+        Of the options, the number of frames enters, and how files are read unless it is as KITTI's.
         """
         return self._fingerprint
 
     @functools.cached_property
     def _fingerprint(self) -> str:
-        splits = {split: self.ids(split) for split in self.split_limits}
+        return self._digest(tuple(self.split_limits), FILES)
+
+    def _digest(self, splits: Sequence[str], files: Sequence[str]) -> str:
+        """Twelve hex digits over `files` of the frames of splits, and how they are read."""
+        listed = {split: self.ids(split) for split in splits}
         try:
-            return tree_fingerprint(self.root, splits, self.cache_dir)
+            found = tree_fingerprint(self.root, listed, self.cache_dir, files)
         except OSError as error:
             raise DataError(f"{error.filename}: {error.strerror}; {self._advice}") from None
+        if self.reading == AS_KITTI:
+            return found
+        return hashlib.sha256(f"{found} {self.reading}".encode()).hexdigest()[:12]
+
+    def preflight(self, splits: Sequence[str] = ("train", "val"), labels: bool = True) -> None:
+        """Raises DataError when splits give nothing to train or judge on, or are misread."""
+        whole = labels and set(splits) == set(self.split_limits)
+        files = [name for name in FILES if labels or "label_2" not in name]
+        key = self.fingerprint() if whole else self._digest(splits, files)
+        inspection = self._inspection(labels, SAMPLED)
+        look = functools.partial(inspection.problems, splits, self.ids)
+        check_once(self.cache_dir, "-".join((key, *splits, *self.classes)), look, self._advice)
 
     def verify(self) -> list[str]:
-        """One line for each missing or damaged file of both splits."""
-        return problems(self.root, self.split_limits, self.ids)
+        """One line for each file of both splits that is missing, damaged, misread or of no use."""
+        with progress_bar("checking frames") as show:
+            return self._inspection().problems(tuple(self.split_limits), self.ids, show)
+
+    def _inspection(self, labelled: bool = True, sampled: int | None = None) -> Inspection:
+        return Inspection(self.root, self.classes, self.reading, labelled, sampled)
+
+    def _label_file(self, frame_id: str) -> Path:
+        return self.root / "training" / "label_2" / f"{frame_id}.txt"
+
+    def _has_labels(self, frame_id: str) -> bool:
+        """False for a frame of a split in which none has a label file."""
+        if self._label_file(frame_id).exists():
+            return True
+        return not any(frame_id in self.ids(split) for split in self._unlabelled)
+
+    @functools.cached_property
+    def _unlabelled(self) -> list[str]:
+        lists = [s for s in self.split_limits if (self.root / f"ImageSets/{s}.txt").exists()]
+        return [split for split in lists if not self.labelled(split)]
 
     def _recording(self, frame_id: str) -> Recording:
         return self._cache.get(frame_id, self._read)
 
     def _read(self, frame_id: str) -> Recording:
         try:
-            return read_recording(self.root / "training", frame_id, self.classes)
+            return read_recording(
+                self.root / "training", frame_id, self.classes, self.reading,
+                self._has_labels(frame_id),
+            )  # fmt: skip
         except DataError as error:
             raise DataError(f"{error}; {self._advice}") from None
 

@@ -1,62 +1,112 @@
 """What is wrong with a KITTI tree, one line a problem."""
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-from kdbench.datasets.image_frustum import image_size
-from kdbench.datasets.recording import read_cloud, read_objects
+import numpy as np
+
+from kdbench.datasets.frame_rules import checked_camera, checked_cloud, crop_problem, points_on
+from kdbench.datasets.label_rules import label_problems
+from kdbench.datasets.list_rules import list_problems
+from kdbench.datasets.progress import Show
+from kdbench.datasets.reading import Reading
+from kdbench.datasets.recording import read_objects
 from kdbench.errors import DataError
-from kdbench.geometry.calibration import read_calibration
-
-FOLDERS = ("velodyne", "label_2", "calib")
+from kdbench.geometry.kitti_labels import KittiObjects
 
 
-def problems(root: Path, splits: Iterable[str], ids: Callable[[str], list[str]]) -> list[str]:
-    """One line for each missing or damaged file of the tree at `root`; empty when all is well.
+class Inspection:
+    """A look at the lists and frames of a tree; what is wrong gathers in `found`.
 
-    `ids(split)` lists the frames of a split. Reads every cloud in full. A label file without a
-    line is valid: a frame without objects.
+    root, classes, reading: of the tree.
+    labelled: whether labels are asked for.
+    sampled: of how many frames of a split cloud and calibration are read, evenly spread over it;
+        None reads all. Labels are all read.
     """
-    folders = [root / "training" / name for name in FOLDERS]
-    missing = [f for f in (root, root / "ImageSets", *folders) if not f.is_dir()]
-    if root in missing:
-        return [f"{root}: no such folder"]
-    found = [f"{folder}: no such folder" for folder in missing]
-    listed: list[str] = []
-    for split in splits:
+
+    def __init__(
+        self,
+        root: Path,
+        classes: tuple[str, ...],
+        reading: Reading,
+        labelled: bool = True,
+        sampled: int | None = None,
+    ):
+        self.root, self.training = root, root / "training"
+        self.classes, self.reading, self.sampled = classes, reading, sampled
+        self.folders = {"velodyne", "calib"} | ({"label_2"} if labelled else set())
+        self.found: list[str] = []
+        self.boxes = self.points_on_boxes = 0  # in frames whose files are all good
+
+    def problems(
+        self, splits: Sequence[str], ids: Callable[[str], list[str]], show: Show = lambda *_: None
+    ) -> list[str]:
+        """One line for each thing that is wrong; empty when all is well.
+
+        `ids(split)` lists the frames of a split. A label file without a line is valid: a frame
+        without objects. A split without any object is not.
+        """
+        if not self.root.is_dir():
+            return [f"{self.root}: no such folder"]
+        self._look_for_folders()
+        lists = {split: self._tried(ids, split) for split in splits}
+        lists = {split: listed for split, listed in lists.items() if listed is not None}
+        self.found += list_problems(self.root / "ImageSets", lists)
+        total = sum(map(len, lists.values()))
+        for number, (split, listed) in enumerate(lists.items()):
+            before = sum(len(each) for each in list(lists.values())[:number])
+            self._look_at_split(split, listed, lambda done, b=before: show(b + done, total))
+        if self.boxes and not self.points_on_boxes:
+            self.found.append(
+                f"{self.root}: no point lies in any of the {self.boxes} boxes looked at: labels,"
+                " clouds and calibrations do not fit together"
+            )
+        return list(dict.fromkeys(self.found))  # a frame of two splits has been looked at twice
+
+    def _look_for_folders(self) -> None:
+        places = [self.root / "ImageSets", *(self.training / n for n in sorted(self.folders))]
+        missing = [folder for folder in places if not folder.is_dir()]
+        self.found += [f"{folder}: no such folder" for folder in missing]
+        self.folders -= {folder.name for folder in missing}
+
+    def _look_at_split(self, split: str, ids: list[str], done: Callable[[int], None]) -> None:
+        sample = self._sample(ids)
+        labels: dict[str, KittiObjects | None] = {}
+        for number, frame_id in enumerate(ids, start=1):
+            if "label_2" in self.folders:
+                arguments = (self.training, frame_id, self.classes, self.reading)
+                labels[frame_id] = self._tried(read_objects, *arguments)
+            if frame_id in sample:
+                self._look_at_frame(frame_id, labels.get(frame_id))
+            done(number)
+        if labels and None not in labels.values():  # else it is not known what they hold
+            folder = self.training / "label_2"
+            self.found += label_problems(folder, f"split {split}", labels, self.classes)
+
+    def _sample(self, ids: list[str]) -> set[str]:
+        count = len(ids) if self.sampled is None else min(self.sampled, len(ids))
+        return {ids[round(i)] for i in np.linspace(0, len(ids) - 1, count)}
+
+    def _look_at_frame(self, frame_id: str, objects: KittiObjects | None) -> None:
+        arguments = (self.training, frame_id, self.reading)
+        points = self._tried(checked_cloud, *arguments) if "velodyne" in self.folders else None
+        camera = self._tried(checked_camera, *arguments) if "calib" in self.folders else None
+        if points is None or camera is None:
+            return
+        if self.reading.crop:
+            calib = self.training / "calib" / f"{frame_id}.txt"
+            problem = crop_problem(calib, points, *camera)
+            self.found += [problem] if problem else []
+        if objects is not None:
+            targets = objects.select(np.isin(objects.names, self.classes))
+            self.boxes += len(targets)
+            self.points_on_boxes += points_on(targets, camera[0], points)
+
+    def _tried(self, read: Callable, *arguments) -> Any:
+        """What `read` returns; None where it raises a DataError, which is noted down."""
         try:
-            listed += ids(split)
+            return read(*arguments)
         except DataError as error:
-            found.append(str(error))
-    counts = Counter(listed)
-    found += [f"{root / 'ImageSets'}: frame {i} is listed {n} times"
-              for i, n in counts.items() if n > 1]  # fmt: skip
-    present = [folder.name for folder in folders if folder not in missing]
-    for frame_id in counts:
-        found += _problems_of_frame(root / "training", frame_id, present)
-    return found
-
-
-def _problems_of_frame(training: Path, frame_id: str, folders: list[str]) -> Iterator[str]:
-    checks = {"velodyne": _check_cloud, "label_2": _check_label, "calib": _check_calibration}
-    for folder in folders:
-        try:
-            checks[folder](training, frame_id)
-        except DataError as error:
-            yield str(error)
-
-
-def _check_cloud(training: Path, frame_id: str) -> None:
-    path = training / "velodyne" / f"{frame_id}.bin"
-    if len(read_cloud(path)) == 0:
-        raise DataError(f"{path}: holds no points")
-
-
-def _check_label(training: Path, frame_id: str) -> None:
-    read_objects(training / "label_2" / f"{frame_id}.txt")
-
-
-def _check_calibration(training: Path, frame_id: str) -> None:
-    calibration = read_calibration(training / "calib" / f"{frame_id}.txt")
-    image_size(training / "image_2" / f"{frame_id}.png", calibration)
+            self.found.append(str(error))
+            return None

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
+from kdbench.errors import DataError
 from kdbench.geometry.calibration import Calibration
 from kdbench.geometry.kitti_labels import KittiObjects
 
@@ -113,6 +114,29 @@ class Dataset(ABC):
     def fingerprint(self) -> str:
         """A short hash of what the frames are: the same data on another path gives the same."""
 
+    def preflight(self, splits: Sequence[str] = ("train", "val"), labels: bool = True) -> None:
+        """Raises DataError when a split gives nothing to train or judge on, and says why.
+
+        It is asked before anything is trained, and should take a second at the most. Without
+        `labels` it is enough that there are frames.
+        """
+        for split in splits:
+            ids = self.ids(split)
+            if not ids:
+                raise DataError(f"{self.name}: the split {split} has no frames")
+            if labels and not any(self._has_target(frame_id) for frame_id in ids):
+                raise DataError(
+                    f"{self.name}: no {', '.join(self.classes)} in any of the {len(ids)} frames of"
+                    f" the split {split}: nothing to train or judge on"
+                )
+
+    def _has_target(self, frame_id: str) -> bool:
+        return bool(np.isin(self.objects(frame_id).names, self.classes).any())
+
+    def labelled(self, split: str) -> bool:
+        """Whether a split has labels; of one without, frames have no boxes and are not judged."""
+        return True
+
     @abstractmethod
     def verify(self) -> list[str]:
-        """One line for each missing or damaged file; empty when all is well."""
+        """One line for each missing or damaged file, and all else; empty when all is well."""

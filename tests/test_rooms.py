@@ -17,7 +17,8 @@ FOLDERS = {
 # What stands on which floor: a room may import from rooms below it alone.
 FLOORS = (
     {"errors", "kdbench", "published"},
-    {"geometry", "storage", "taps"},
+    {"storage", "taps"},
+    {"geometry"},
     {"dataset", "ops"},
     {"detector", "method"},
     {"evaluation", "measure", "registry"},

@@ -7,11 +7,14 @@ from rich.console import Console
 from rich.table import Table
 
 from kdbench.cli.output import console, json_option, write_json
+from kdbench.dataset import Dataset
+from kdbench.datasets.label_rules import label_problems
 from kdbench.errors import DataError
 from kdbench.evaluation.difficulty import DIFFICULTIES
 from kdbench.evaluation.kitti_ap import evaluate as kitti_ap
 from kdbench.geometry import kitti_labels
 from kdbench.geometry.kitti_labels import KittiObjects
+from kdbench.storage.text import read_text
 
 
 @click.command()
@@ -32,7 +35,10 @@ def evaluate(labels: str, predictions: str, frames_file: str | None, json_file: 
     """
     frames = _listed_frames(frames_file) if frames_file else _frames_in(labels, "label")
     found = _read_predictions(predictions, frames)
-    result = kitti_ap(_read_labels(labels, frames), found)
+    truth = _read_labels(labels, frames)
+    for problem in label_problems(labels, f"{len(frames)} frames", truth, Dataset.classes):
+        console.print(f"warning: {problem}", soft_wrap=True, markup=False)
+    result = kitti_ap(truth, found)
     # Standard output is either the table or the JSON, never both.
     where = console if json_file == "-" else Console(highlight=False)
     where.print(ap_table(result, len(frames)))
@@ -52,11 +58,7 @@ def _frames_in(folder: str, what: str) -> list[str]:
 
 def _listed_frames(frames_file: str) -> list[str]:
     """The ids in `frames_file`, in its order."""
-    try:
-        frames = Path(frames_file).read_text().split()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", error)
-        raise DataError(f"{frames_file}: cannot be read as a list of frames ({reason})") from None
+    frames = read_text(frames_file, "list of frames").split()
     if not frames:
         raise DataError(f"{frames_file}: lists no frames")
     return list(dict.fromkeys(frames))

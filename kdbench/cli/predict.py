@@ -7,9 +7,11 @@ import click
 from rich.console import Console
 
 from kdbench.cli.evaluate import ap_table
-from kdbench.cli.options import plugin_option
+from kdbench.cli.options import dataset_options, dataset_set_option, plugin_option
 from kdbench.cli.output import console, json_option, write_json
+from kdbench.errors import UsageError
 from kdbench.geometry import kitti_labels
+from kdbench.geometry.kitti_labels import KittiObjects
 from kdbench.measure.device import resolve_device
 from kdbench.registry import datasets
 from kdbench.runs.records import read_record
@@ -17,7 +19,7 @@ from kdbench.runs.spec import DatasetSpec, RunSpec
 from kdbench.runs.store import load_recorded
 from kdbench.storage.files import write_text
 from kdbench.training.data import build_dataset
-from kdbench.training.evaluate import detect, kitti_results, score
+from kdbench.training.evaluate import SPLITS, detect, kitti_results, score
 from kdbench.training.progress import Reporter
 
 
@@ -25,37 +27,48 @@ from kdbench.training.progress import Reporter
 @click.argument("record", metavar="RECORD.json")
 @click.option("--dataset", help="Another data set  [the run's own].")
 @click.option("--data-root", help="Folder of the data set, in KITTI's layout.")
-@click.option("--split", type=click.Choice(["val", "train", "all"]), default="val",
-              show_default=True)  # fmt: skip
+@click.option("--split", type=click.Choice(list(SPLITS)), default="val", show_default=True)
 @click.option("--out", metavar="DIR", help="Folder for KITTI result files, <id>.txt.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or auto.")
+@dataset_set_option
 @plugin_option
 @json_option
-def predict(record, dataset, data_root, split, out, device, json_file) -> None:
+def predict(record, dataset, data_root, split, out, device, assignments, json_file) -> None:
     """Detect with the weights of a run and score the detections.
 
-    RECORD.json is a run's record, as `kdbench run` writes it below the results folder.
+    RECORD.json is a run's record, as `kdbench run` writes it below the results folder. Of frames
+    without labels the result files are written, and nothing is scored.
     """
     found_record = read_record(Path(record))
     spec = RunSpec.from_dict(found_record["spec"])
     detector = load_recorded(found_record)
-    frames = build_dataset(_on(spec, dataset), data_root)
+    frames = build_dataset(_on(spec, dataset, assignments), data_root)
+    labelled = all(frames.labelled(each) for each in SPLITS[split])
+    if not labelled and not out:
+        raise UsageError(f"the split {split} has no labels to score against: give --out DIR")
+    frames.preflight(SPLITS[split], labels=labelled)
     target = resolve_device(device)
     found = detect(detector.to(target), frames, target, Reporter(), split)
     if out:
-        for frame_id, objects in kitti_results(frames, found).items():
-            text = kitti_labels.format_rows(objects, scored=True)
-            write_text(Path(out) / f"{frame_id}.txt", text)
-        console.print(f"wrote {len(found)} result files to {out}", soft_wrap=True)
+        _write_results(Path(out), kitti_results(frames, found))
+    if not labelled:
+        console.print(f"the split {split} has no labels: there is nothing to score against")
+        write_json({"frames": len(found), "kitti": None}, json_file)
+        return
     metrics = score(frames, found, detector.point_range)
     write_json(metrics, json_file)
     if json_file != "-":
         Console(highlight=False).print(ap_table(metrics["kitti"], metrics["frames"]))
 
 
-def _on(spec: RunSpec, dataset: str | None) -> RunSpec:
-    """The run's detector on another data set, all of its frames."""
-    if dataset is None:
-        return spec
-    datasets.get(dataset)  # an unknown name is told here
-    return replace(spec, dataset=DatasetSpec(dataset))
+def _write_results(folder: Path, results: dict[str, KittiObjects]) -> None:
+    for frame_id, objects in results.items():
+        write_text(folder / f"{frame_id}.txt", kitti_labels.format_rows(objects, scored=True))
+    console.print(f"wrote {len(results)} result files to {folder}", soft_wrap=True)
+
+
+def _on(spec: RunSpec, dataset: str | None, assignments: tuple[str, ...]) -> RunSpec:
+    """The run's detector on its own data set, or on another and all of its frames."""
+    frames = spec.dataset if dataset is None else DatasetSpec(dataset)
+    given = dataset_options(datasets.get(frames.name), assignments)
+    return replace(spec, dataset=replace(frames, options=frames.options | given))

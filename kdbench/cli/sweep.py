@@ -126,12 +126,14 @@ def runs_asked(settings: dict[str, Any]) -> list[RunSpec]:
 
 
 def identified(specs: list[RunSpec], data_root: str | None) -> Iterable[RunSpec]:
-    """The same runs, with the fingerprint of their data set."""
+    """The same runs, with the fingerprint of their data set, which has been looked at."""
     known: dict[str, str] = {}
     for spec in specs:
         key = repr(spec.dataset)
         if key not in known:
-            known[key] = build_dataset(spec, data_root).fingerprint()
+            dataset = build_dataset(spec, data_root)
+            dataset.preflight()
+            known[key] = dataset.fingerprint()
         yield replace(spec, dataset=replace(spec.dataset, fingerprint=known[key]))
 
 

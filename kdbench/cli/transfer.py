@@ -14,6 +14,7 @@ from kdbench.runs.records import Record, check_hash, read_record
 from kdbench.runs.spec import RunSpec
 from kdbench.runs.store import load_recorded
 from kdbench.storage.files import write_text
+from kdbench.training.evaluate import SPLITS
 from kdbench.training.progress import Reporter
 from kdbench.training.transfer import real_frames, transfer, with_transfer
 
@@ -38,6 +39,7 @@ def transfer_command(records, data_root, split, device) -> None:
             check_hash(record)
             spec = RunSpec.from_dict(record["spec"])
             frames = real_frames(spec, data_root)
+            frames.preflight(SPLITS[split])
             found = transfer(load_recorded(record), frames, split, target, Reporter())
         except KdbenchError as error:
             console.print(f"left as it is: {error}", soft_wrap=True, markup=False)

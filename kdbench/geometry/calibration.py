@@ -10,9 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from kdbench.errors import DataError
+from kdbench.storage.text import read_text
 
 # Key in the file -> shape of its matrix. Only these three are used.
 KEYS = {"P2": (3, 4), "R0_rect": (3, 3), "Tr_velo_to_cam": (3, 4)}
+SINGULAR = 1e-6  # a determinant; that of a rotation is 1
+FOCAL = 10.0  # pixels; no camera has a shorter focal length
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,27 +54,36 @@ class Calibration:
         return transform[:, :3], transform[:, 3]
 
 
-def read_calibration(path: Path | str) -> Calibration:
+def read_calibration(path: Path | str, spare: np.ndarray | None = None) -> Calibration:
     """The calibration in one KITTI calib file.
 
-    Raises DataError that names the file, and the key where one is missing or damaged.
+    `spare` (3, 4) is the P2 of a file whose own is absent or no camera. Raises DataError that names
+    the file, and the key where one is missing or damaged.
     """
-    try:
-        text = Path(path).read_text()
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such calibration file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as a calibration file ({error})") from None
-    return parse_calibration(text, str(path))
+    return parse_calibration(read_text(path, "calibration file"), str(path), spare)
 
 
-def parse_calibration(text: str, path: str = "<text>") -> Calibration:
+def parse_calibration(
+    text: str, path: str = "<text>", spare: np.ndarray | None = None
+) -> Calibration:
     """The calibration in the text of a KITTI calib file; `path` stands in error messages."""
     rows = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
-    return Calibration(*(_matrix(rows, key, shape, path) for key, shape in KEYS.items()))
+    rows = {key.strip(): row for key, row in rows.items()}
+    if spare is not None and not ("P2" in rows and is_camera(_matrix(rows, "P2", path))):
+        rows["P2"] = _numbers(spare)
+    calibration = Calibration(*(_matrix(rows, key, path) for key in KEYS))
+    if abs(np.linalg.det(calibration.r0 @ calibration.velo_to_cam[:, :3])) < SINGULAR:
+        raise DataError(f"{path}: R0_rect or Tr_velo_to_cam is singular: no rotation of the LiDAR")
+    return calibration
 
 
-def _matrix(rows: dict[str, str], key: str, shape: tuple[int, int], path: str) -> np.ndarray:
+def is_camera(p2: np.ndarray) -> bool:
+    """Whether a projection (3, 4) is that of a camera, and not zeros or the identity."""
+    return bool(min(p2[0, 0], p2[1, 1]) >= FOCAL and abs(np.linalg.det(p2[:, :3])) > SINGULAR)
+
+
+def _matrix(rows: dict[str, str], key: str, path: str) -> np.ndarray:
+    shape = KEYS[key]
     if key not in rows:
         raise DataError(f"{path}: no line {key}")
     try:

@@ -11,8 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from kdbench.errors import DataError
+from kdbench.storage.text import read_text
 
 COLUMNS = 15  # a label row; a result row has one more, the score
+NAMES = (
+    "Car", "Van", "Truck", "Pedestrian", "Person_sitting", "Cyclist", "Tram", "Misc", "DontCare",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,8 @@ def empty() -> KittiObjects:
 def parse(text: str, path: str = "<text>", scored: bool = False) -> KittiObjects:
     """Objects of one label text, or of one result text when `scored`.
 
-    An empty text is valid and means no object. Raises DataError that names `path` and the line
+    An empty text is valid and means no object. KITTI's class names may be in any spelling, such as
+    `car` or `dont_care`; others stay as they are. Raises DataError that names `path` and the line
     when a row has the wrong number of columns or a column is not a finite number.
     """
     rows = [line.split() for line in text.splitlines()]
@@ -76,7 +81,19 @@ def parse(text: str, path: str = "<text>", scored: bool = False) -> KittiObjects
         table = np.zeros((0, 0))
     if table.shape[-1] not in (wanted - 1, COLUMNS) or not np.isfinite(table).all():
         table = _careful_table(rows, wanted, path)
-    return from_table([row[0] for row in filled], table[:, : wanted - 1])
+    return from_table([class_name(row[0]) for row in filled], table[:, : wanted - 1])
+
+
+def class_name(written: str) -> str:
+    """KITTI's own spelling of a class name; a name that is not KITTI's as it is."""
+    return _SPELLINGS.get(_letters(written), written)
+
+
+def _letters(name: str) -> str:
+    return "".join(filter(str.isalnum, name)).lower()
+
+
+_SPELLINGS = {_letters(name): name for name in NAMES}
 
 
 def _careful_table(rows: list[list[str]], wanted: int, path: str) -> np.ndarray:
@@ -103,13 +120,7 @@ def _numbers(columns: list[str], path: str, line: int) -> list[float]:
 
 def read(path: Path | str, scored: bool = False) -> KittiObjects:
     """Objects of one label file (or, when `scored`, of one result file)."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            text = file.read()
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such label file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as a label file ({error})") from None
+    text = read_text(path, "result file" if scored else "label file")
     return parse(text, str(path), scored)
 
 

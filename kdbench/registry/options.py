@@ -44,13 +44,22 @@ def complete(
 
 def lean(plugin: type, options: dict[str, Any]) -> dict[str, Any]:
     """`options` without later ones at their neutral value, as a spec holds them."""
-    neutral = {name: _plain(value) for name, value in plugin.neutral.items()}
+    neutral = neutral_of(plugin)
     return {k: v for k, v in options.items() if k not in neutral or v != neutral[k]}
 
 
 def stored(what: str, plugin: type, options: dict[str, Any]) -> dict[str, Any]:
     """All options of a plugin, from those that a spec holds; see `complete`."""
-    return complete(what, plugin, plugin.neutral | options)
+    return complete(what, plugin, neutral_of(plugin) | options)
+
+
+def neutral_of(plugin: type) -> dict[str, Any]:
+    """Later options of a plugin with their neutral values, without those that it does not take.
+
+    A class derived from a plugin has its `neutral`, but may have fewer options.
+    """
+    taken = defaults_of(plugin)
+    return {name: _plain(value) for name, value in plugin.neutral.items() if name in taken}
 
 
 def coerce(where: str, value: Any, default: Any) -> Any:

@@ -153,14 +153,14 @@ def _teacher_spec(method: str, student: DetectorSpec, schedule: dict) -> Teacher
 
 
 # What the harness itself hands to a data set; no part of a run's identity.
-_FROM_HARNESS = ("root", "cache_dir", "point_range")
+FROM_HARNESS = ("root", "cache_dir", "point_range")
 
 
 def _complete(registry, name: str, options: dict[str, Any], common=None) -> dict[str, Any]:
     plugin = registry.get(name)
     found = complete(f"{registry.what} {name!r}", plugin, options, common)
     if registry is datasets:
-        found = {key: value for key, value in found.items() if key not in _FROM_HARNESS}
+        found = {key: value for key, value in found.items() if key not in FROM_HARNESS}
     return lean(plugin, found)
 
 

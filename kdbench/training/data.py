@@ -8,6 +8,7 @@ import numpy as np
 
 from kdbench.dataset import Batch, Dataset, DeviceFrames, collate
 from kdbench.registry import datasets
+from kdbench.registry.options import neutral_of
 from kdbench.runs.spec import RunSpec
 from kdbench.storage.home import home
 
@@ -19,7 +20,7 @@ def build_dataset(spec: RunSpec, root: str | None = None) -> Dataset:
     """The data set of a run; frames are cropped to what the run's detector sees."""
     point_range = spec.detector.options.get("point_range")
     kind = datasets.get(spec.dataset.name)
-    options = kind.neutral | spec.dataset.options
+    options = neutral_of(kind) | spec.dataset.options
     return kind(root=root, cache_dir=home(), point_range=point_range, **options)
 
 

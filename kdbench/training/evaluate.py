@@ -24,6 +24,7 @@ from kdbench.training.data import evaluation_batches
 from kdbench.training.progress import Reporter
 
 BATCH = 4
+SPLITS = {"train": ("train",), "val": ("val",), "all": ("train", "val")}
 OUT_OF_RANGE = 3  # an occlusion level that no difficulty admits
 
 
@@ -37,8 +38,7 @@ def detect(
 ) -> dict[str, Detections]:
     """Detections on every frame of a split (train, val or all), on the CPU."""
     detector.eval()
-    splits = ("train", "val") if split == "all" else (split,)
-    ids = [frame_id for each in splits for frame_id in dataset.ids(each)]
+    ids = [frame_id for each in SPLITS[split] for frame_id in dataset.ids(each)]
     found = {}
     with reporter.bar(f"  detecting on {split}", len(ids)) as advance:
         for batch in evaluation_batches(dataset, ids, BATCH):

@@ -76,8 +76,9 @@ class Runner:
         self.device = device.type
         check_precision(spec.train.precision, device.type)
         if self.transfer is not None:  # before anything is trained
-            real_frames(spec, self.transfer).ids("val")
+            real_frames(spec, self.transfer).preflight()
         dataset = build_dataset(spec, self.data_root)
+        dataset.preflight()
         spec = replace(spec, dataset=replace(spec.dataset, fingerprint=dataset.fingerprint()))
         if not spec.is_teacher:
             spec = replace(spec, device=device.type)

@@ -15,14 +15,17 @@ CALIBRATION = Calibration(
 )
 
 
+CAR = "Car 0 0 0 500 150 700 220 1.5 1.6 4 0 0.75 10 0\n"  # 10 metres ahead, seen well
+
+
 @pytest.fixture
 def tree(tmp_path):
-    """A valid tree of two frames without objects."""
+    """A valid tree of two frames with a car in each."""
     for split, frame_id in (("train", "000000"), ("val", "000001")):
         files = {
             f"ImageSets/{split}.txt": frame_id.encode(),
-            f"training/velodyne/{frame_id}.bin": np.ones((3, 4), "<f4").tobytes(),
-            f"training/label_2/{frame_id}.txt": b"",
+            f"training/velodyne/{frame_id}.bin": np.array([[10, 0, 0, 0.5]] * 3, "<f4").tobytes(),
+            f"training/label_2/{frame_id}.txt": CAR.encode(),
             f"training/calib/{frame_id}.txt": format_calibration(CALIBRATION).encode(),
         }
         for name, data in files.items():
@@ -66,6 +69,17 @@ def test_json(tree, capsys):
     code, out, _ = run(capsys, tree, "--json", tree / "report.json")
     assert code == 4 and len(out.splitlines()) == 1
     assert len(json.loads((tree / "report.json").read_text())["problems"]) == 1
+
+
+def test_how_files_are_read_can_be_said(tree, capsys):
+    for path in (tree / "training/velodyne").iterdir():
+        path.write_bytes(np.array([[10, 0, 0, 0.5, 7]] * 3, "<f4").tobytes())
+    assert run(capsys, tree)[0] == 4
+    assert run(capsys, tree, "--set", "dataset.columns=5")[:2] == (0, "")
+    code, _, err = run(capsys, tree, "--set", "dataset.colums=5")
+    assert code == 2 and "did you mean 'dataset.columns'" in err
+    code, _, err = run(capsys, tree, "--set", "dataset.columns=2")
+    assert code == 2 and "columns: 2 is not 3 to 64" in err
 
 
 def test_no_such_folder(tmp_path, capsys):

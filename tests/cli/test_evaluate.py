@@ -57,6 +57,22 @@ def test_json_alone_on_standard_output(tree, capsys):
     assert "100.00" in err
 
 
+def test_byte_order_marks_lose_nothing(tree, capsys):
+    for path in [*(tree / "labels").iterdir(), *(tree / "results").iterdir()]:
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    (tree / "frames").write_bytes("\ufeff000001\r\n000002\r\n".encode())
+    assert run(tree, "--json", "-", "--frames", tree / "frames") == 0
+    assert json.loads(capsys.readouterr().out)["car"]["3d"]["R11"] == [1 / 11 * 100] * 3
+
+
+def test_labels_without_a_difficulty_get_a_word(tree, capsys):
+    for path in (tree / "labels").iterdir():
+        path.write_text("Car 0 0 0 0 0 0 0 1.50 1.60 4.00 10.00 1.70 20.00 0.30\n")
+    assert run(tree) == 0
+    assert "warning: " in (err := capsys.readouterr().err)
+    assert "50 frames: no object has a 2D box" in err and "projecting the 3D boxes helps" in err
+
+
 def test_unknown_orientation_is_a_dash(tree, capsys):
     (tree / "results/000003.txt").write_text(SCORED.replace(" 0.50 ", " -10 "))
     assert run(tree, "--json", tree / "ap.json") == 0

@@ -1,6 +1,7 @@
 """`kdbench run`, `report`, `list` and `check` as a person meets them."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -105,12 +106,19 @@ def test_damaged_data_are_named(kdbench, tiny, kitti_tree, damage, file):
     assert file in err and "Traceback" not in err
 
 
-def test_frames_without_objects_are_valid(kdbench, tiny, kitti_tree):
+def test_a_frame_without_objects_is_valid(kdbench, tiny, kitti_tree):
+    (kitti_tree / "training/label_2/000000.txt").write_text("")
+    code, _, _ = kdbench(*tiny, "--method", "none", "--quiet")
+    assert code == 0
+
+
+def test_a_split_without_objects_is_an_error_before_the_first_step(kdbench, tiny, kitti_tree):
     for path in (kitti_tree / "training/label_2").iterdir():
         path.write_text("")
-    code, out, _ = kdbench(*tiny, "--method", "none", "--json", "-", "--quiet")
-    assert code == 0
-    assert json.loads(out)["metrics"]["bev_map"] == 0
+    code, _, err = kdbench(*tiny, "--method", "none")
+    assert code == 4
+    assert "split train: no object in 4 label files: nothing to train or judge on" in err
+    assert "1/" not in err and "Traceback" not in err
 
 
 def test_debug_shows_where(kdbench):
@@ -132,6 +140,25 @@ def test_predict_repeats_the_run_and_goes_to_other_data(kdbench, tiny, kitti_tre
     assert code == 0 and "over 4 frames" in out
     code, _, err = kdbench("predict", path, *root, "--dataset", "kity")
     assert code == 2 and "did you mean 'kitti'" in err
+    code, _, err = kdbench("predict", path, *root, "--set", "dataset.colums=5")
+    assert code == 2 and "did you mean 'dataset.columns'" in err
+    code, _, err = kdbench("predict", path, *root, "--set", "dataset.columns=5")
+    assert code == 4 and "do not fit 5 float32 columns, but 4" in err
+
+
+def test_predict_without_labels_writes_result_files_and_no_score(
+    kdbench, tiny, kitti_tree, tmp_path
+):
+    kdbench(*tiny, "--method", "none", "--quiet")
+    path = next((tmp_path / "results").glob("kitti/pointpillars-x4/none/*.json"))
+    shutil.rmtree(kitti_tree / "training/label_2")
+    root = ["--data-root", kitti_tree]
+    code, out, err = kdbench("predict", path, *root, "--out", "found", "--json", "-")
+    assert (code, json.loads(out)) == (0, {"frames": 2, "kitti": None})
+    assert "the split val has no labels: there is nothing to score against" in err
+    assert sorted(p.name for p in (tmp_path / "found").iterdir()) == ["000002.txt", "000003.txt"]
+    code, _, err = kdbench("predict", path, *root)
+    assert code == 2 and "give --out DIR" in err
 
 
 def test_report_without_results(kdbench, tmp_path):

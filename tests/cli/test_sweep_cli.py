@@ -34,6 +34,13 @@ def test_the_plan_of_names_and_numbers(kdbench):
     assert "7 cells: 7 ready" in err
 
 
+def test_a_data_set_of_no_use_is_told_before_anything_runs(kdbench, kitti_tree):
+    (kitti_tree / "ImageSets/val.txt").write_text("")
+    code, out, err = kdbench("--methods", "none")
+    assert (code, out) == (4, "")
+    assert "ImageSets/val.txt: lists no frame" in err
+
+
 def test_the_plan_of_a_file_and_what_the_command_line_says_over_it(kdbench, tmp_path):
     path = tmp_path / "sweep.yaml"
     path.write_text(

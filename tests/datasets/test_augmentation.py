@@ -204,7 +204,7 @@ def test_database_is_kept_in_a_file(kitti_tree, tmp_path):
     folder = tmp_path / "cache"
     data = KittiTree(root=kitti_tree, cache_dir=folder)
     first = data.database
-    assert [p.name for p in folder.glob("*.npz")] == [f"gt-database-v1-{data.fingerprint()}.npz"]
+    assert [p.name for p in folder.glob("*.npz")] == [f"gt-database-v2-{data.fingerprint()}.npz"]
     again = gt_database.load_or_build(folder, data.fingerprint(), recordings=None)
     for name in ("points", "starts", "boxes", "labels", "difficulty"):
         a, b = getattr(first, name), getattr(again, name)

@@ -230,7 +230,7 @@ def test_errors_name_the_file_and_what_to_do(kitti_tree):
 
 
 def test_missing_image_sets(tmp_path):
-    with pytest.raises(DataError, match="ImageSets/val.txt: no such file; it must list the frame"):
+    with pytest.raises(DataError, match="ImageSets/val.txt: no such list of the split val"):
         KittiTree(root=tmp_path).ids("val")
 
 
@@ -290,9 +290,13 @@ DAMAGES = [
     (f"{LABEL}/000001.txt", lambda p: p.write_text("Car" + " 0" * 14), "a size that is not above"),
     (f"{CALIB}/000002.txt", lambda p: p.write_text("P0: 1\n"), "no line P2"),
     ("training/image_2/000003.png", lambda p: p.write_text("JPEG"), "not a PNG image"),
-    ("ImageSets/val.txt", lambda p: p.unlink(), "no such file"),
+    ("ImageSets/val.txt", lambda p: p.unlink(), "no such list"),
     ("ImageSets", shutil.rmtree, "no such folder"),
-    ("ImageSets/val.txt", lambda p: p.write_text("000000\n"), "frame 000000 is listed 2 times"),
+    (
+        "ImageSets/val.txt",
+        lambda p: p.write_text("000000\n"),
+        "frame 000000 is listed in both",
+    ),
     (LABEL, shutil.rmtree, "no such folder"),
 ]
 

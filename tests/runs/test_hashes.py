@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from kdbench.registry.options import complete, lean, stored
+from kdbench.registry.options import complete, lean, neutral_of, stored
 from kdbench.runs import spec as specs
 from kdbench.runs.records import check_hash, read_records
 from kdbench.runs.schema1 import is_old
+from kdbench.runs.settings import build_spec
 from kdbench.runs.spec import RunSpec, TrainSpec, later
 
 # Specs as records hold them, with the hash that they had when they were written. Add to them; a
@@ -63,6 +64,27 @@ def test_a_later_option_of_a_plugin_stays_out_at_its_neutral_value():
     today = lean(Plugin, complete("plugin", Plugin, {}))
     assert today == {"weight": 1.0, "adapter": "ensemble"}
     assert stored("plugin", Plugin, today) == today
+
+
+def test_how_files_are_read_is_part_of_a_hash_where_they_are_not_as_kittis():
+    spec = build_spec(dataset="kitti")
+    assert "columns" not in spec.dataset.options
+    for option, neutral, other in (("columns", 4, 5), ("crop", True, False)):
+        key = f"dataset.{option}"
+        assert build_spec(dataset="kitti", overrides={key: neutral}).hash == spec.hash
+        assert build_spec(dataset="kitti", overrides={key: other}).hash != spec.hash
+
+
+class Fewer(Plugin):
+    """Without the later option of the class that it derives from."""
+
+    def __init__(self, *, weight=1.0):
+        super().__init__(weight=weight)
+
+
+def test_a_derived_plugin_may_lack_a_later_option():
+    assert stored("plugin", Fewer, {}) == {"weight": 1.0}
+    assert neutral_of(Fewer) == {} and neutral_of(Plugin) == {"adapter": "linear"}
 
 
 def test_records_of_schema_1_are_read_as_todays(tmp_path):
