@@ -6,6 +6,7 @@ out of their hashes, and a spec without it means that value (`stored`), whatever
 """
 
 import inspect
+import math
 from typing import Any
 
 from kdbench.errors import UsageError
@@ -35,7 +36,7 @@ def complete(
     for name, value in options.items():
         if name not in known:
             raise UsageError(unknown(f"option of {what}", name, known))
-        merged[name] = coerce(f"{what}: option {name}", value, merged[name])
+        merged[name] = _counted(f"{what}: option {name}", value, merged[name])
     variants = getattr(plugin, "variants", ())
     if variants and merged["variant"] not in variants:
         raise UsageError(unknown(f"variant of {what}", merged["variant"], variants))
@@ -53,6 +54,16 @@ def stored(what: str, plugin: type, options: dict[str, Any]) -> dict[str, Any]:
     return complete(what, plugin, plugin.neutral | options)
 
 
+def _counted(where: str, value: Any, default: Any) -> Any:
+    """`coerce`; whole numbers count something, so none is below 0 unless its default is."""
+    value = coerce(where, value, default)
+    numbers, defaults = (x if isinstance(x, list) else [x] for x in (value, default))
+    below = [x for x in numbers if type(x) is int and x < 0]
+    if below and all(type(x) is int and x >= 0 for x in defaults):
+        raise UsageError(f"{where} must be 0 or more, not {below[0]}")
+    return value
+
+
 def coerce(where: str, value: Any, default: Any) -> Any:
     """`value` as the type of `default`, where that loses nothing; else UsageError.
 
@@ -61,14 +72,35 @@ def coerce(where: str, value: Any, default: Any) -> Any:
     """
     if isinstance(default, (list, tuple)) and isinstance(value, (list, tuple)):
         return [coerce(where, item, default[0] if default else None) for item in value]
-    if default is None or type(value) is type(default):
-        return _plain(value)
     if isinstance(default, float) and not isinstance(value, bool):
-        try:
-            return float(value)
-        except (TypeError, ValueError):
-            pass
+        value = _as_float(value)
+    if default is None or type(value) is type(default):
+        _check_plain(where, value)
+        return _plain(value)
     raise UsageError(f"{where}: {value!r} is not of type {type(default).__name__}")
+
+
+def _as_float(value: Any) -> Any:
+    """The value as a number where it is one."""
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return value
+
+
+def _check_plain(where: str, value: Any) -> None:
+    """Raises UsageError for a value that JSON cannot hold, on its own or in lists and mappings."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UsageError(f"{where} must be a finite number, not {value}")
+    if isinstance(value, dict):
+        if strange := [key for key in value if not isinstance(key, str)]:
+            raise UsageError(f"{where}: {strange[0]!r} is not a name")
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        for item in value:
+            _check_plain(where, item)
+    elif value is not None and not isinstance(value, (bool, int, float, str)):
+        raise UsageError(f"{where}: {value!r} is not a plain value")
 
 
 def _plain(value: Any) -> Any:

@@ -18,7 +18,7 @@ from kdbench.measure.inputs import from_dataset
 from kdbench.measure.latency import measure_latency
 from kdbench.measure.once import measured_once
 from kdbench.method import Method
-from kdbench.registry import detectors, methods
+from kdbench.registry import datasets, detectors, methods
 from kdbench.runs import store
 from kdbench.runs.build import build_detector, build_method
 from kdbench.runs.records import SCHEMA, Record, check_writable, find_record, write_record
@@ -233,10 +233,18 @@ class Runner:
 
 
 def check_applicable(spec: RunSpec) -> None:
-    """Raises NotApplicable when the run's detector lacks what its method needs."""
+    """Raises NotApplicable when the run's detector lacks what its method needs.
+
+    And UsageError when a network or the method cannot be built of its options: the method is not
+    until its teacher is trained, which is late to be told.
+    """
     method = methods.get(spec.method.name)
-    taps = build_detector(spec.detector, ("Car",)).taps
-    require(method.name, method.needs, spec.detector.name, taps)
+    student, teacher = (
+        build_detector(network, datasets.get(spec.dataset.name).classes).taps
+        for network in (spec.detector, spec.full_width())
+    )
+    require(method.name, method.needs, spec.detector.name, student)
+    build_method(spec.method, student, teacher if spec.teacher else student)
 
 
 def build_networks(
