@@ -15,8 +15,17 @@ from kdbench.registry.suggest import unknown
 
 def defaults_of(plugin: type) -> dict[str, Any]:
     """Option names of a plugin class with their defaults."""
+    return {p.name: _plain(p.default) for p in _options_of(plugin) if p.default is not p.empty}
+
+
+def required_of(plugin: type) -> list[str]:
+    """Names of options without a default, which the contract does not allow."""
+    return [p.name for p in _options_of(plugin) if p.default is p.empty]
+
+
+def _options_of(plugin: type) -> list[inspect.Parameter]:
     parameters = inspect.signature(plugin.__init__).parameters.values()
-    return {p.name: _plain(p.default) for p in parameters if p.kind is p.KEYWORD_ONLY}
+    return [p for p in parameters if p.kind is p.KEYWORD_ONLY]
 
 
 def complete(
@@ -26,7 +35,7 @@ def complete(
 
     `common` are options with their defaults that the harness gives every plugin. `what` names the
     plugin in messages ("method 'kd'"). An unknown name, a value of another type than the
-    default's, or a variant the plugin does not have raises UsageError.
+    default's or outside its limits, or a variant the plugin does not have raises UsageError.
     """
     merged = defaults_of(plugin)
     if taken := set(merged) & set(common or {}):
@@ -40,7 +49,18 @@ def complete(
     variants = getattr(plugin, "variants", ())
     if variants and merged["variant"] not in variants:
         raise UsageError(unknown(f"variant of {what}", merged["variant"], variants))
+    for name, limits in getattr(plugin, "limits", {}).items():
+        _check_limits(f"{what}: option {name}", merged.get(name), *limits)
     return merged
+
+
+def _check_limits(where: str, value: Any, low: float, high: float) -> None:
+    """Raises UsageError for a number, or one in a list, that is not between two others."""
+    numbers = value if isinstance(value, list) else [value]
+    outside = [x for x in numbers if isinstance(x, (int, float)) and not low <= x <= high]
+    if outside:
+        limits = f"at least {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
+        raise UsageError(f"{where} must be {limits}, not {outside[0]}")
 
 
 def lean(plugin: type, options: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,13 @@ from kdbench.runs.profiles import PROFILES
 from kdbench.runs.schema1 import without_retired
 from kdbench.runs.spec import DatasetSpec, DetectorSpec, MethodSpec, RunSpec, TeacherSpec, TrainSpec
 from kdbench.runs.tuned import tuned_scale
-from kdbench.runs.validity import check_schedule, check_spec
+from kdbench.runs.validity import (
+    FROM_HARNESS,
+    check_own,
+    check_schedule,
+    check_seed,
+    check_spec,
+)
 from kdbench.storage.reading import parse_yaml, read_yaml
 
 
@@ -39,6 +45,7 @@ def build_spec(
     names = {"dataset": dataset, "detector": detector, "method": method}
     for key, value in {"profile": profile, "device": device, **names}.items():
         coerce(key, value, "")
+    check_seed(seed)
     if profile not in PROFILES:
         raise UsageError(unknown("profile", profile, PROFILES))
     for registry in (datasets, detectors, methods):
@@ -58,7 +65,7 @@ def build_spec(
         method=_method_spec(method, detector, parts["method"], PROFILES[profile]),
         train=TrainSpec(**_schedule("train", parts["train"])),
         teacher=_teacher_spec(method, network, parts["teacher"]),
-        seed=coerce("seed", seed, 0),
+        seed=seed,
         device=device,
     )
     check_spec(spec)
@@ -146,15 +153,12 @@ def _teacher_spec(method: str, student: DetectorSpec, schedule: dict) -> Teacher
     return None
 
 
-# What the harness itself hands to a data set; no part of a run's identity.
-_FROM_HARNESS = ("root", "cache_dir", "point_range")
-
-
 def _complete(registry, name: str, options: dict[str, Any], common=None) -> dict[str, Any]:
     plugin = registry.get(name)
     found = complete(f"{registry.what} {name!r}", plugin, options, common)
     if registry is datasets:
-        found = {key: value for key, value in found.items() if key not in _FROM_HARNESS}
+        check_own(options)
+        found = {key: value for key, value in found.items() if key not in FROM_HARNESS}
     return lean(plugin, found)
 
 

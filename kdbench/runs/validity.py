@@ -16,8 +16,14 @@ from kdbench.runs.spec import ANY, PARTS, DetectorSpec, RunSpec
 
 PRECISIONS = ("float32", "bfloat16", "float16")
 DEVICES = ("cpu", "cuda", ANY)
-MOST_SEEDS = 2**63  # what torch takes, with room for the seeds that are derived
+MOST_SEED = 2**63 - 1  # what torch takes, with room for the seeds that are derived
 MOST_STEPS = 10**9  # for ever, at any speed; beyond, floats no longer tell steps apart
+# What the harness itself hands to a data set, no part of a run's identity -> where it is from.
+FROM_HARNESS = {
+    "root": "--data-root says where frames lie",
+    "cache_dir": "KDBENCH_HOME says where it is",
+    "point_range": "it is the detector's, detector.point_range",
+}
 _OPTIONAL = ("teacher",)
 
 
@@ -45,17 +51,31 @@ def typed(values: Any, kind: type = RunSpec, where: str = "") -> dict[str, Any]:
 
 def check_spec(spec: RunSpec) -> None:
     """Raises UsageError that names the field of a spec, of the right types, that cannot be."""
+    check_own(spec.dataset.options)
     _check_plugin(datasets, spec.dataset)
     check_network(spec.detector)
     _check_plugin(methods, spec.method)
     if not spec.method.scale >= 0:
         raise UsageError(f"method.scale must be 0 or more, not {spec.method.scale:g}")
-    if not 0 <= spec.seed < MOST_SEEDS:
-        raise UsageError(f"seed must be a whole number of 0 or more, not {spec.seed}")
+    check_seed(spec.seed)
     if spec.device not in DEVICES:
         raise UsageError(unknown("device", spec.device, DEVICES[:2]))
     check_schedule("train", vars(spec.train))
     _check_teacher(spec)
+
+
+def check_own(options: dict[str, Any]) -> None:
+    """Raises UsageError for an option of a data set that is not the user's to set."""
+    for name in options.keys() & FROM_HARNESS.keys():
+        raise UsageError(f"dataset.{name} cannot be set: {FROM_HARNESS[name]}")
+
+
+def check_seed(seed: Any) -> None:
+    """Raises UsageError for what is no seed."""
+    if type(seed) is not int or seed < 0:
+        raise UsageError(f"seed must be a whole number of 0 or more, not {seed!r}")
+    if seed > MOST_SEED:
+        raise UsageError(f"seed must be at most {MOST_SEED:,}, not {seed}")
 
 
 def check_network(spec: DetectorSpec) -> None:

@@ -32,10 +32,10 @@ class _PlainLoader(yaml.SafeLoader):
     def compose_mapping_node(self, anchor):
         node = super().compose_mapping_node(anchor)
         seen = set()
-        for key, _ in node.value:
-            if key.value in seen:  # of a list as a key, which is refused later, the nodes differ
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
                 raise _refused(f"{key.value!r} is given twice", key)
-            seen.add(key.value if isinstance(key.value, str) else id(key))
+            seen.add(key.value)
         return node
 
     def compose_node(self, parent, index):

@@ -29,6 +29,7 @@ from kdbench.training.progress import Reporter
 from kdbench.training.shares import own_share, shared_batches
 from kdbench.training.synced_norm import synced
 from kdbench.training.teachers import reader
+from kdbench.training.terms import Distillation, checked_terms
 from kdbench.training.whole import whole_taps
 
 SAVE_SECONDS = 20  # between two checkpoints: what a kill costs at most
@@ -185,11 +186,16 @@ class Training:
         taps = whole_taps(in_float32(taps), batch)
         if self.teacher is not None:
             teacher_taps = whole_taps(self._teacher_taps(inputs), batch)
-            batch = self.method.relabel(batch, self.teacher, teacher_taps)
-        detection = self.student.loss(taps, batch)
-        distillation = self.method(taps, teacher_taps, batch)
+            batch = self._distillation.relabelled(batch, self.teacher, teacher_taps)
+        loss = self.student.loss(taps, batch)
+        detection = checked_terms(f"the loss of detector {self.student.name!r}", loss)
+        distillation = self._distillation.terms(taps, teacher_taps, batch)
         scale = self.scale(detection, distillation)
         return detection | {f"kd.{name}": scale * term for name, term in distillation.items()}
+
+    @cached_property
+    def _distillation(self) -> Distillation:
+        return Distillation(self.method)
 
     def reads_from(self, detector: Detector) -> None:
         """Takes the teacher's taps from another form of it, by default from `teachers.reader`."""
