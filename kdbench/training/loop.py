@@ -20,9 +20,10 @@ from kdbench.measure.memory import PeakMemory
 from kdbench.method import Method
 from kdbench.runs.spec import RunSpec
 from kdbench.runs.store import Log
+from kdbench.storage.files import CannotWrite
 from kdbench.taps import LazyTaps, Taps
 from kdbench.training import processes
-from kdbench.training.checkpoint import State
+from kdbench.training.checkpoint import Damaged, State
 from kdbench.training.interrupts import interruptible
 from kdbench.training.meter import Meter
 from kdbench.training.progress import Reporter
@@ -49,6 +50,7 @@ class Training:
     folder: Path
     reporter: Reporter
     _reader: Detector | None = field(default=None, init=False, repr=False)  # of the teacher's taps
+    _warned: set[str] = field(default_factory=set, init=False, repr=False)
 
     @property
     def checkpoint(self) -> Path:
@@ -68,8 +70,7 @@ class Training:
 
     def _run(self) -> dict:
         state = self.initial_state()
-        if state.load(self.checkpoint):
-            self.reporter.say(f"{self.spec.label}: goes on from step {state.step}")
+        self._resume(state)
         processes.check_equal(state.step, "see different checkpoints; KDBENCH_HOME must be shared")
         memory = PeakMemory(self.device)
         memory.start()
@@ -85,6 +86,30 @@ class Training:
             "peak_memory_bytes": peak["bytes"],
             "peak_memory_how": peak["how"],
         }
+
+    def _resume(self, state: State) -> None:
+        try:
+            resumed = state.load(self.checkpoint)
+        except Damaged as error:
+            self.reporter.say(f"warning: {error}; {self.spec.label} starts anew from step 0")
+            return
+        if resumed:
+            self.reporter.say(f"{self.spec.label}: goes on from step {state.step}")
+
+    def _save(self, state: State, stops: bool) -> None:
+        """Writes a checkpoint. Where that cannot be, the training goes on if it can."""
+        try:
+            state.save(self.checkpoint)
+        except CannotWrite as error:
+            if stops:
+                raise
+            self._warn(f"no checkpoint: {error}; the training goes on without")
+
+    def _warn(self, text: str) -> None:
+        """Says once what is wrong; the same again is not news."""
+        if text not in self._warned:
+            self._warned.add(text)
+            self.reporter.say(f"warning: {self.spec.label}: {text}")
 
     def _steps(self, state, write, meter, interrupted) -> None:
         total = self.spec.train.steps
@@ -102,7 +127,7 @@ class Training:
                 stop = processes.anywhere(interrupted())
                 due = time.monotonic() - saved > SAVE_SECONDS
                 if (due or stop) and state.step < total and processes.leads():
-                    state.save(self.checkpoint)
+                    self._save(state, stop)
                     saved = time.monotonic()
                 if stop:
                     raise KeyboardInterrupt
@@ -118,7 +143,10 @@ class Training:
         with self.reporter.events(self.folder, step) as events:
 
             def write(step, losses, seconds):
-                log.write(step=step, **losses)
+                try:
+                    log.write(step=step, **losses)
+                except OSError as error:
+                    self._warn(f"{log.path} cannot be written ({error.strerror})")
                 events(step, losses, seconds)
 
             yield write
