@@ -231,7 +231,7 @@ class KittiTree(Dataset):
 
 
 def _checked_count(option: str, count) -> int | None:
-    if count is None or (isinstance(count, int) and count > 0):
+    if count is None or (type(count) is int and count > 0):
         return count
     raise UsageError(f"{option}: {count!r} is not a number of frames")
 

@@ -89,6 +89,7 @@ class Dataset(ABC):
     evaluation: ClassVar[str] = "kitti"  # which evaluator scores it
     # Options that came after results were published -> the value at which nothing is new.
     neutral: ClassVar[dict[str, Any]] = {}
+    limits: ClassVar[dict[str, tuple[float, float]]] = {}  # of options: smallest, largest value
 
     @abstractmethod
     def ids(self, split: str) -> list[str]:

@@ -32,6 +32,10 @@ class Detector(nn.Module, ABC):
     paper: ClassVar[str] = ""
     # Options that came after results were published -> the value at which nothing is new.
     neutral: ClassVar[dict[str, Any]] = {}
+    # Of options, as far as a detector has them: smallest and largest value.
+    limits: ClassVar[dict[str, tuple[float, float]]] = {
+        "bn_momentum": (0.0, 1.0), "score_threshold": (0.0, 1.0), "nms_threshold": (0.0, 1.0),
+    }  # fmt: skip
     taps: TapSpecs  # set by __init__
 
     def __init__(self, classes: tuple[str, ...], ratio: float = 1.0):

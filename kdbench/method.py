@@ -33,13 +33,15 @@ class Method(nn.Module):
     deviations: ClassVar[tuple[str, ...]] = ()  # what differs from the paper, and why
     # Options that came after results were published -> the value at which nothing is new.
     neutral: ClassVar[dict[str, Any]] = {}
+    limits: ClassVar[dict[str, tuple[float, float]]] = {}  # of options: smallest, largest value
     # Which teacher it learns from: "trained"; "self": the same student, trained without
     # distillation; "random": the full-width network, untrained; "ema": a copy of the student,
     # which the method keeps up in `after_step`; or "none".
     teacher: ClassVar[str] = "trained"
     # Its options `method` and `options` name another method.
     wraps: ClassVar[bool] = False
-    # False for a method that teaches through `prepare_student` or `relabel` alone.
+    # False for a method that teaches through its hooks alone, or not at all: only such a one may
+    # return no loss term.
     teaches_by_loss: ClassVar[bool] = True
     zero_when_equal: ClassVar[bool] = False  # loss is 0 when student, teacher and adapters agree
 

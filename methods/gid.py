@@ -10,6 +10,8 @@ max_c |p_T - p_S|, each box from the network with the higher score, after NMS. O
 d_ij is the distance between the features of instances i and j; r is a 1x1 adapter.
 """
 
+from math import inf
+
 import torch
 from torch.nn import functional as F
 
@@ -30,6 +32,7 @@ class GeneralInstanceDistillation(Method):
     """
 
     name = "gid"
+    limits = {"k": (1, inf), "size": (1, inf)}
     needs = ("neck", "head.cls", "head.box")
     paper = Paper(
         "General Instance Distillation for Object Detection", 2021, "CVPR 2021, arXiv 2103.02340"

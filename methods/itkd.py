@@ -11,6 +11,8 @@ l is smooth L1. Row o of X describes object o of a frame: class scores (intra), 
 or both side by side (inter), read at its centre, at the anchor where the teacher scores highest.
 """
 
+from math import inf
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -27,6 +29,7 @@ class InterchangeTransfer(Method):
     """
 
     name = "itkd"
+    limits = {"widths": (1, inf)}
     needs = ("neck", "head.cls", "head.box")
     paper = Paper(
         "itKD: Interchange Transfer-based Knowledge Distillation for 3D Object Detection",

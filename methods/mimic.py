@@ -6,6 +6,8 @@ over the M ground-truth boxes of the batch. u_i are the neck's features on a gri
 points in box i, turned with it; r is a 1x1 adapter, trained with the student.
 """
 
+from math import inf
+
 from kdbench.method import Method, Paper
 from kdbench.ops.adapters import Adapter, set_identity
 from kdbench.ops.regions import pool_boxes
@@ -15,6 +17,7 @@ class Mimic(Method):
     """Options: `size` of the grid and `weight`, both as in SparseKD's port to LiDAR (7, 0.1)."""
 
     name = "mimic"
+    limits = {"size": (1, inf)}
     needs = ("neck",)
     paper = Paper("Mimicking Very Efficient Network for Object Detection", 2017, "CVPR 2017")
     zero_when_equal = True

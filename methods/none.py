@@ -8,6 +8,7 @@ class NoDistillation(Method):
 
     name = "none"
     teacher = "none"
+    teaches_by_loss = False
 
     def forward(self, student, teacher, batch):
         return {}

@@ -21,6 +21,8 @@ temperature leaves weight only on the voxels tied at the largest count; with cel
 its weights have no effect.
 """
 
+from math import inf
+
 import torch
 from torch import nn
 
@@ -45,6 +47,7 @@ class PointDistiller(Method):
     """
 
     name = "pointdistiller"
+    limits = {"n": (1, inf), "k": (1, inf)}
     needs = ("voxel|points|backbone.*",)
     paper = Paper(
         "PointDistiller: Structured Knowledge Distillation Towards Efficient and Compact 3D "

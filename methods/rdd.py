@@ -13,6 +13,8 @@ r is a 1x1 adapter, trained with the student. The more two features differ, the 
 they share, so the bottleneck keeps the pairs with the largest disparity.
 """
 
+from math import inf
+
 import torch
 
 from kdbench.method import Method, Paper
@@ -27,6 +29,7 @@ class RDD(Method):
     """
 
     name = "rdd"
+    limits = {"proposals": (1, inf)}
     needs = ("neck", "head.cls", "head.box")
     paper = Paper(
         "Representation Disparity-aware Distillation for 3D Object Detection",

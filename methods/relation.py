@@ -6,6 +6,8 @@ over n voxels drawn at random from the frame, the same ones in both networks. Af
 channels, so nothing is adapted.
 """
 
+from math import inf
+
 from torch.nn import functional as F
 
 from kdbench.method import Method, Paper
@@ -17,6 +19,7 @@ class VoxelRelation(Method):
     """Options: `n` voxels, or points, of a frame, and `weight`."""
 
     name = "relation"
+    limits = {"n": (1, inf)}
     needs = ("voxel|points",)
     paper = Paper(
         "Point-to-Voxel Knowledge Distillation for LiDAR Semantic Segmentation",

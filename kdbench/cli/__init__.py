@@ -1,6 +1,8 @@
 """The `kdbench` command: one small file per sub-command."""
 
+import errno
 import importlib
+import os
 import sys
 import traceback
 import warnings
@@ -9,9 +11,14 @@ import click
 from rich.console import Console
 
 from kdbench import __version__
+from kdbench.cli.output import encodable_streams
 from kdbench.errors import KdbenchError, Note, UsageError
 from kdbench.measure.allocator import keep_freed
 from kdbench.measure.waiting import wait_briefly
+from kdbench.storage.files import FULL
+from kdbench.storage.home import cache_compiled
+
+FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 # Sub-command -> where its click command stands. Loaded only when asked for, so that
 # `kdbench --help` does not import torch.
@@ -73,6 +80,8 @@ def main(arguments: list[str] | None = None) -> None:
     """The console script: runs a command; an error is one line and an exit code."""
     keep_freed()
     wait_briefly()
+    encodable_streams()
+    cache_compiled()
     _print_notes()
     arguments = sys.argv[1:] if arguments is None else arguments
     # `--debug` is taken anywhere on the line.
@@ -80,6 +89,7 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = [a for a in arguments if a != "--debug"]
     try:
         code = group.main(arguments, prog_name="kdbench", standalone_mode=False)
+        sys.stdout.flush()
         sys.exit(code if isinstance(code, int) else 0)
     except click.ClickException as error:
         error.show()
@@ -92,11 +102,26 @@ def main(arguments: list[str] | None = None) -> None:
             traceback.print_exc()
         _complain(str(error))
         sys.exit(error.exit_code)
+    except BrokenPipeError:  # the reader, such as `head`, has enough
+        _drop_output()
+        sys.exit(1)
     except Exception as error:
         if debug:
             raise
+        if isinstance(error, OSError) and error.errno in (*FULL, *FORBIDDEN):
+            _complain(f"{error.filename or 'standard output'}: {error.strerror}")
+            _drop_output()
+            sys.exit(1)
         _complain(f"unexpected {type(error).__name__}: {error} (run with --debug to see where)")
         sys.exit(70)
+
+
+def _drop_output() -> None:
+    """What is left of standard output goes nowhere: Python would fail at it again at its end."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError):  # standard output is no file
+        return
 
 
 def _print_notes() -> None:

@@ -77,7 +77,7 @@ def _timed(spec: RunSpec) -> dict:
         result, detail = "not applicable", str(error)
     except Failed as failure:
         result, detail = "failed", str(failure)
-        if not isinstance(failure.__cause__, Failed):  # the method crashed: show where
+        if not isinstance(failure.__cause__, (Failed, UsageError)):  # it crashed: show where
             traceback.print_exception(failure.__cause__)
     return _row(spec, variant, result, detail, time.perf_counter() - started)
 

@@ -44,12 +44,15 @@ class Percentage(click.ParamType):
     "--markdown", "page", metavar="FILE",
     help="Also write a comment for a pull request; `-` is standard output.",
 )  # fmt: skip
+@click.option("--allow-missing", is_flag=True,
+              help="Pass although runs of BASE are not in NEW, or cannot be compared.")  # fmt: skip
 @json_option
-def compare(base: Path, new: Path, max_drop, max_slowdown, page, json_file) -> None:
+def compare(base, new, max_drop, max_slowdown, page, allow_missing, json_file) -> None:
     """Fail when NEW is worse than BASE; both are record files or results folders.
 
     Runs of the same spec are paired, and seeds of one cell are judged together. Exit code: 0 for
-    no regression, 1 for a regression, 2 when the two cannot be compared.
+    no regression, 1 for a regression or a run of BASE that is not compared, 2 when the two cannot
+    be compared at all.
     """
     if page == json_file == "-":
         raise UsageError("--markdown - and --json - both want standard output; give one a file")
@@ -58,7 +61,9 @@ def compare(base: Path, new: Path, max_drop, max_slowdown, page, json_file) -> N
     _write_page(markdown(comparison), page)
     if "-" not in (page, json_file):
         _show(comparison)
-    if comparison.regressions:
+    for line in comparison.uncompared:
+        console.print(f"not compared: {line}", soft_wrap=True, markup=False)
+    if comparison.regressions or (comparison.uncompared and not allow_missing):
         raise KdbenchError(summary(comparison))
 
 

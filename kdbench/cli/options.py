@@ -9,7 +9,8 @@ from kdbench.errors import UsageError
 from kdbench.registry import load_plugin
 from kdbench.registry.options import complete, defaults_of
 from kdbench.registry.suggest import unknown
-from kdbench.runs.settings import FROM_HARNESS, parse_overrides
+from kdbench.runs.settings import parse_overrides
+from kdbench.runs.validity import FROM_HARNESS
 
 set_option = click.option(
     "--set", "assignments", multiple=True, metavar="KEY=VALUE",

@@ -7,7 +7,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from kdbench.cli.output import json_option, write_json
+from kdbench.cli.output import json_option, name_left_out, write_json
 from kdbench.errors import KdbenchError
 from kdbench.leaderboard.cells import cells_by_table
 from kdbench.leaderboard.power import Noise, detectable, measured_noise, seeds_needed
@@ -27,9 +27,12 @@ def power(results: str, gain: float, json_file: str | None) -> None:
 
     Seen: with a probability of 80 %, at a level of 5 %.
     """
+    problems: list[str] = []
+    records = read_records(Path(results), problems)
+    name_left_out(problems)
     answers = [
         answer
-        for title, cells in cells_by_table(read_records(Path(results), [])).items()
+        for title, cells in cells_by_table(records).items()
         for metric in ("bev", "3d")
         if (answer := _answer(title, cells, metric, gain))
     ]

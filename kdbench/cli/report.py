@@ -7,7 +7,7 @@ import click
 from rich.console import Console
 
 from kdbench.cli.options import plugin_option
-from kdbench.cli.output import console, json_option, write_json
+from kdbench.cli.output import console, json_option, name_left_out, write_json
 from kdbench.errors import KdbenchError
 from kdbench.evaluation.resample import METRICS
 from kdbench.leaderboard.answer import answers
@@ -100,8 +100,7 @@ def _read(results: str, budget: float | None) -> list[Record]:
             records.append(_needed(record))
     if any("was" in record for record in records):
         console.print(f"{results}: records {WHAT_CHANGED}", soft_wrap=True, markup=False)
-    for problem in problems:
-        console.print(f"left out: {problem}", soft_wrap=True, markup=False)
+    name_left_out(problems)
     if problems:
         console.print(f"{len(problems)} files of {results} were left out", markup=False)
     if not records:

@@ -1,7 +1,5 @@
 """`kdbench run`: train, evaluate and measure one student, and what it is compared with."""
 
-import json
-from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -19,6 +17,8 @@ from kdbench.runs.records import Record, find_record
 from kdbench.runs.settings import build_spec, parse_overrides, read_config
 from kdbench.runs.spec import RunSpec
 from kdbench.runs.store import run_folder
+from kdbench.runs.validity import check_spec, typed
+from kdbench.storage.reading import read_json
 from kdbench.training import processes
 from kdbench.training.follow import follow
 from kdbench.training.progress import Reporter
@@ -121,18 +121,21 @@ def read_settings(config, assignments, spec_file, named: dict) -> tuple[RunSpec,
 
 
 def read_spec(path: Path) -> RunSpec:
-    """The spec in a JSON file: on its own, or in a record."""
+    """The spec in a JSON file: on its own, or in a record. Raises UsageError for none."""
+    values = read_json(path)
+    if isinstance(values, dict) and "spec" in values:
+        values = values["spec"]
     try:
-        values = json.loads(path.read_text())
-        values = values.get("spec", values)
-        spec = RunSpec.from_dict(values)
-    except OSError as error:
-        raise UsageError(f"--spec {path}: cannot be read ({error.strerror})") from None
-    except (ValueError, TypeError, AttributeError) as error:
+        if old := schema1.is_old(values):
+            values = schema1.upgraded(values)
+        spec = RunSpec.from_dict(typed(values))
+        check_spec(spec)
+    except UsageError as error:
+        raise UsageError(f"--spec {path}: {error}") from None
+    except (TypeError, ValueError, KeyError) as error:
         raise UsageError(f"--spec {path}: neither a spec nor a record ({error})") from None
-    if schema1.is_old(values):
+    if old:
         console.print(f"{path}: {schema1.WHAT_CHANGED}", soft_wrap=True, markup=False)
-        spec = replace(spec)  # a run of today, with a hash of today
     return spec
 
 

@@ -9,7 +9,7 @@ import torch
 from rich.console import Console
 
 from kdbench.cli.options import plugin_option
-from kdbench.cli.output import console, json_option, write_json
+from kdbench.cli.output import console, json_option, name_left_out, write_json
 from kdbench.errors import KdbenchError
 from kdbench.measure.device import resolve_device
 from kdbench.measure.environment import environment
@@ -63,7 +63,9 @@ def step_cost_command(results, data_root, turns, again, json_file) -> None:
 
 def _methods_of(folder: Path) -> dict[str, RunSpec]:
     """A run of each method in a folder, by what its cost depends on."""
-    specs = [RunSpec.from_dict(record["spec"]) for record in read_records(folder, [])]
+    problems: list[str] = []
+    specs = [RunSpec.from_dict(record["spec"]) for record in read_records(folder, problems)]
+    name_left_out(problems)
     found = {step_key(spec): spec for spec in specs if spec != spec.baseline()}
     if not found:
         raise KdbenchError(f"{folder}: no record of a method in it; `kdbench run` makes them")

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import yaml
 
 from kdbench.cli.options import PLUGINS, plugin_option, set_option
 from kdbench.cli.output import console, json_option, write_json
@@ -18,6 +17,7 @@ from kdbench.registry.suggest import unknown
 from kdbench.runs.records import check_writable, find_record
 from kdbench.runs.settings import parse_overrides
 from kdbench.runs.spec import RunSpec
+from kdbench.storage.reading import read_yaml
 from kdbench.sweep.local import LocalEngine, cores, log_path
 from kdbench.sweep.plan import FAILED, SKIPPED, Cell, expand, plan, taught
 from kdbench.sweep.ray_engine import RayEngine
@@ -36,6 +36,7 @@ DEFAULTS = {
     "device": "cpu",
     "set": {},
 }
+MOST_SEEDS = 10_000  # that a number of seeds stands for
 
 
 @click.command()
@@ -139,14 +140,7 @@ def identified(specs: list[RunSpec], data_root: str | None) -> Iterable[RunSpec]
 
 def read_sweep(path: Path) -> dict[str, Any]:
     """A YAML file of a sweep. Raises UsageError that names the file and the key."""
-    try:
-        values = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read ({error.strerror})") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
-    if not isinstance(values, dict):
-        raise UsageError(f"{path}: expected `key: value` lines")
+    values = read_yaml(path)
     for key in values:
         if key not in DEFAULTS:
             raise UsageError(f"{path}: {unknown('key', key, DEFAULTS)}")
@@ -195,14 +189,16 @@ def _seeds(value) -> list[int]:
     alone = isinstance(value, int) or (isinstance(value, str) and "," not in value)
     if min(seeds) < alone:
         raise UsageError(f"seeds: {min(seeds)} is too few" if alone else "seeds: one is below 0")
+    if alone and seeds[0] > MOST_SEEDS:
+        raise UsageError(f"seeds: {seeds[0]} is too many; `0,{seeds[0]}` are two seeds")
     return list(range(seeds[0])) if alone else seeds
 
 
 def _number(what: str, value, kind: type):
     """A number of a kind; 2.5 is no int."""
     try:
-        number = kind(value)
-    except (TypeError, ValueError):
+        number = None if isinstance(value, bool) else kind(value)
+    except (TypeError, ValueError, OverflowError):
         number = None
     if number is None or (isinstance(value, float) and number != value):
         name = "a whole number" if kind is int else "a number"

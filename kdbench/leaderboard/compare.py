@@ -23,6 +23,7 @@ from kdbench.leaderboard.pairing import (
     incomparable,
     pair_runs,
     read_side,
+    why_alone,
     why_apart,
 )
 from kdbench.leaderboard.slowdown import latencies
@@ -57,6 +58,7 @@ class Comparison:
     limits: Limits
     cells: tuple[Cell, ...]
     notes: tuple[str, ...]
+    uncompared: tuple[str, ...] = ()  # runs of BASE, each with the reason
 
     @property
     def regressions(self) -> list[tuple[Cell, Change]]:
@@ -73,17 +75,29 @@ def compare(base: Path, new: Path, limits: Limits) -> Comparison:
 
     Raises CannotCompare with one line when a side cannot be read or nothing can be compared.
     """
-    ours, theirs = read_side(base), read_side(new)
+    problems: list[str] = []
+    ours = read_side(base, problems)
+    try:
+        theirs = read_side(new, problems)
+    except CannotCompare as error:
+        raise CannotCompare(f"{error}; BASE has {_some(ours)}") from None
     if base.is_file() and new.is_file():
         pairs, alone = [Pair(ours[0], theirs[0])], ([], [])
     else:
         pairs, *alone = pair_runs(ours, theirs)
     if not pairs:
         reason = why_apart(ours, theirs) or "no run is on both sides"
-        raise CannotCompare(f"{base} and {new} have no run in common: {reason}")
+        raise CannotCompare(
+            f"{base} and {new} have no run in common: {reason}; BASE has {_some(ours)}"
+        )
     sides = zip(("BASE", "NEW"), alone, strict=True)
-    notes = [f"{_some(runs)} of {side} without a partner" for side, runs in sides if runs]
-    return compare_pairs(pairs, limits, notes)
+    notes = [f"left out: {problem}" for problem in problems]
+    notes += [f"{_some(runs)} of {side} without a partner" for side, runs in sides if runs]
+    found = compare_pairs(pairs, limits, notes)
+    if new.is_file():  # the one run that was asked for
+        return found
+    missing = [f"{_named(run)}: {why_alone(run, ours, theirs)}" for run in alone[0]]
+    return replace(found, uncompared=(*missing, *found.uncompared))
 
 
 def compare_pairs(pairs: Sequence[Pair], limits: Limits, notes: Sequence[str] = ()) -> Comparison:
@@ -93,11 +107,17 @@ def compare_pairs(pairs: Sequence[Pair], limits: Limits, notes: Sequence[str] = 
         by_reason[incomparable(pair)].append(pair)
     good = by_reason.pop(None, [])
     left_out = [f"{_some([p.new for p in group])}: {x}" for x, group in by_reason.items()]
+    uncompared = [f"{_named(p.base)}: {x}" for x, group in by_reason.items() for p in group]
     if not good:
         raise CannotCompare(f"cannot compare {left_out[0]}")
     cells = _told_apart([_cell(group, limits) for group in _by_cell(good)])
     cells.sort(key=lambda cell: -len(cell.regressions))
-    return Comparison(limits, tuple(cells), (*notes, *(f"left out: {x}" for x in left_out)))
+    notes = (*notes, *(f"left out: {x}" for x in left_out))
+    return Comparison(limits, tuple(cells), notes, tuple(uncompared))
+
+
+def _named(run: Run) -> str:
+    return f"{run.spec.label} ({run.hash})"
 
 
 def _some(runs: Sequence[Run]) -> str:

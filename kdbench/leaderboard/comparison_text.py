@@ -21,6 +21,13 @@ def summary(comparison: Comparison) -> str:
     runs = sum(len(cell.seeds) for cell in cells)
     compared = f"{_count(runs, 'run')} in {_count(len(cells), 'cell')} compared"
     worse = comparison.regressions
+    left = comparison.uncompared
+    if not worse and left:
+        more = f", and {len(left) - 1} more" if len(left) > 1 else ""
+        return (
+            f"No regression, but {_count(len(left), 'run')} of BASE not compared: {left[0]}{more}; "
+            f"{compared}."
+        )
     if not worse:
         return f"No regression: {compared}."
     cell, change = worse[0]

@@ -50,15 +50,33 @@ class Pair:
     new: Run
 
 
-def read_side(path: Path) -> list[Run]:
-    """The runs of a record file or a results folder. Raises CannotCompare with the reason."""
+def read_side(path: Path, problems: list[str] | None = None) -> list[Run]:
+    """The runs of a record file or a results folder. Raises CannotCompare with the reason.
+
+    With `problems` a record of a folder that cannot be read is left out, and a line about it is
+    added there.
+    """
+    if problems is None or path.is_file():
+        problems, strict = [], True
+    else:
+        strict = False
+    before = len(problems)
     try:
-        records = [read_record(path)] if path.is_file() else read_records(path)
+        records = [read_record(path)] if path.is_file() else read_records(path, problems)
     except KdbenchError as error:
         raise CannotCompare(str(error)) from None
-    if not records:
+    runs = []
+    for record in records:
+        try:
+            runs.append(read_run(record, path))
+        except CannotCompare as error:
+            problems.append(str(error))
+    found = problems[before:]
+    if found and (strict or not runs):
+        raise CannotCompare(found[0])
+    if not runs:
         raise CannotCompare(f"{path}: no records in it")
-    return [read_run(record, path) for record in records]
+    return runs
 
 
 def read_run(record: Record, path: Path) -> Run:
@@ -110,6 +128,16 @@ def _unique(runs: Sequence[Run], key: Callable[[Run], Any]) -> dict[Any, Run]:
     keys = [key(run) for run in runs]
     times = Counter(keys)
     return {k: run for k, run in zip(keys, runs, strict=True) if times[k] == 1}
+
+
+def why_alone(run: Run, base: Sequence[Run], new: Sequence[Run]) -> str:
+    """Why a run of BASE has no partner."""
+    for key in (same_spec, same_cell):
+        for side, runs in (("BASE", base), ("NEW", new)):
+            times = sum(key(other) == key(run) for other in runs)
+            if times > 1:
+                return f"{times} times in {side}"
+    return "missing from NEW"
 
 
 def same_spec(run: Run) -> str:

@@ -33,6 +33,8 @@ def resolve_device(name: str) -> torch.device:
 
     Raises UsageError for another name and for a device that torch does not see.
     """
+    if not isinstance(name, str):
+        raise UsageError(f"device: {name!r} is not a name such as cpu, cuda or auto")
     seen = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "auto":
         return torch.device("cuda" if seen else "cpu")

@@ -7,14 +7,16 @@ its last commit nothing is kept, for nothing says what was measured.
 
 import hashlib
 import json
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from kdbench.errors import Note
 from kdbench.measure.environment import environment
-from kdbench.storage.files import write_text
+from kdbench.storage.files import CannotWrite, write_text
 from kdbench.storage.home import home
 
 # Of an environment: what decides on a network's cost and speed.
@@ -43,8 +45,15 @@ def measured_once(
             return known | {"measured_before": True}
     found = measure()
     if not where["dirty"]:
-        write_text(path, json.dumps(found))
+        _keep(path, found)
     return found
+
+
+def _keep(path: Path, found: dict) -> None:
+    try:
+        write_text(path, json.dumps(found))
+    except CannotWrite as error:
+        warnings.warn(Note(f"measured, but not kept for the next run: {error}"), stacklevel=2)
 
 
 def _kept(path: Path) -> dict | None:

@@ -17,6 +17,7 @@ from kdbench.dataset import Dataset
 from kdbench.detector import Detector
 from kdbench.errors import UsageError
 from kdbench.method import Method
+from kdbench.registry.contract import check_plugin
 from kdbench.registry.suggest import unknown
 
 T = TypeVar("T")
@@ -47,12 +48,25 @@ class Registry(Generic[T]):
             self._found[name] = found
         return found
 
-    def add(self, plugin: type[T]) -> None:
-        """Registers a class. A name that is taken is an error."""
+    def add(self, plugin: type[T], where: object = "") -> None:
+        """Registers a class of the file `where`.
+
+        Raises UsageError for a name that is taken, and for what breaks `contract.py`.
+        """
         self._scan_entry_points()
-        if plugin.name in self._found:
-            raise UsageError(f"{self.what} {plugin.name!r} is registered twice")
-        self._found[plugin.name] = plugin
+        check_plugin(self.what, plugin, where or plugin.__module__)
+        self._claim(plugin.name, plugin, where or plugin.__module__)
+
+    def _claim(self, name: str, found: EntryPoint | type[T], where: object) -> None:
+        """Takes a name. One that differs by case alone is the same file on some systems."""
+        known = {other.casefold(): other for other in self._found}
+        if taken := known.get(name.casefold()):
+            here = "" if taken == name else f" (as {taken!r}, but for case)"
+            raise UsageError(
+                f"{self.what} {name!r} is registered twice: the name is taken{here}, and {where} "
+                "gives it again"
+            )
+        self._found[name] = found
 
     def _load(self, name: str, found: str | EntryPoint) -> type[T]:
         try:
@@ -70,6 +84,7 @@ class Registry(Generic[T]):
             raise UsageError(f"{self.what} {name!r}: {plugin!r} is not a {self.base.__name__}")
         if getattr(plugin, "name", None) != name:
             raise UsageError(f"{self.what} {name!r}: {plugin!r} must have that as its `name`")
+        check_plugin(self.what, plugin, found if isinstance(found, str) else found.value)
         return plugin
 
     def _only_class(self, module) -> type[T]:
@@ -84,12 +99,7 @@ class Registry(Generic[T]):
             return
         self._scanned = True
         for point in entry_points(group=f"kdbench.{self.what}s"):
-            if point.name in self._found:
-                raise UsageError(
-                    f"{self.what} {point.name!r} is registered twice: the name is taken, and "
-                    f"an installed package gives it again as {point.value}"
-                )
-            self._found[point.name] = point
+            self._claim(point.name, point, f"an installed package ({point.value})")
 
 
 def classes_in(module, base: type) -> list[type]:
@@ -146,7 +156,7 @@ def load_plugin(path: Path | str) -> list[str]:
     names = []
     for registry in (methods, detectors, datasets):
         for plugin in classes_in(module, registry.base):
-            registry.add(plugin)
+            registry.add(plugin, path)
             names.append(plugin.name)
     if not names:
         raise UsageError(f"plugin {path}: defines no Method, Detector or Dataset with a name")

@@ -1,12 +1,8 @@
 """From names, a profile and settings such as `train.steps` to the spec of a run."""
 
-import math
 from dataclasses import asdict, replace
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from kdbench.errors import UsageError
 from kdbench.registry import datasets, detectors, methods
@@ -16,8 +12,14 @@ from kdbench.runs.profiles import PROFILES
 from kdbench.runs.schema1 import without_retired
 from kdbench.runs.spec import DatasetSpec, DetectorSpec, MethodSpec, RunSpec, TeacherSpec, TrainSpec
 from kdbench.runs.tuned import tuned_scale
-
-PRECISIONS = ("float32", "bfloat16", "float16")
+from kdbench.runs.validity import (
+    FROM_HARNESS,
+    check_own,
+    check_schedule,
+    check_seed,
+    check_spec,
+)
+from kdbench.storage.reading import parse_yaml, read_yaml
 
 
 def build_spec(
@@ -40,24 +42,23 @@ def build_spec(
     profile's steps are the student's. Unknown names, keys and types raise UsageError; the nearest
     valid name is in the message.
     """
+    names = {"dataset": dataset, "detector": detector, "method": method}
+    for key, value in {"profile": profile, "device": device, **names}.items():
+        coerce(key, value, "")
+    check_seed(seed)
     if profile not in PROFILES:
         raise UsageError(unknown("profile", profile, PROFILES))
-    for registry, name in ((datasets, dataset), (detectors, detector), (methods, method)):
-        registry.get(name)
-    if not 1 <= ratio < math.inf:
-        raise UsageError(f"ratio must be a number of at least 1, not {ratio:g}")
-    if not (isinstance(seed, int) and not isinstance(seed, bool) and seed >= 0):
-        raise UsageError(f"seed must be a whole number of 0 or more, not {seed!r}")
+    for registry in (datasets, detectors, methods):
+        registry.get(names[registry.what])
     parts = _of_profile(profile, detector)
     parts["train"]["steps"] = max(1, round(parse_budget(budget) * parts["train"]["steps"]))
     given = without_retired(overrides or {}, parts["train"]["steps"], device)
     if "train.steps" in given and parse_budget(budget) != 1:
         raise UsageError("give a budget or train.steps: a budget is a number of steps")
     _override(parts, given)
-    network = DetectorSpec(
-        detector, float(ratio), _complete(detectors, detector, parts["detector"])
-    )
-    return RunSpec(
+    ratio = coerce("ratio", ratio, 1.0)
+    network = DetectorSpec(detector, ratio, _complete(detectors, detector, parts["detector"]))
+    spec = RunSpec(
         profile=profile,
         dataset=DatasetSpec(dataset, _complete(datasets, dataset, parts["dataset"])),
         detector=network,
@@ -67,6 +68,8 @@ def build_spec(
         seed=seed,
         device=device,
     )
+    check_spec(spec)
+    return spec
 
 
 def with_method(spec: RunSpec, name: str) -> RunSpec:
@@ -81,8 +84,9 @@ def with_method(spec: RunSpec, name: str) -> RunSpec:
 
 def parse_budget(budget: float | str) -> float:
     """A budget such as 4, 0.5 or `1/2` as a number. Raises UsageError for anything else."""
+    above, slash, below = str(budget).partition("/")
     try:
-        found = float(Fraction(str(budget)))
+        found = float(above) / float(below if slash else 1)
     except (ValueError, ZeroDivisionError):
         found = 0.0
     if not 0 < found < 1e6:
@@ -113,7 +117,7 @@ def _of_profile(profile: str, detector: str) -> dict[str, dict[str, Any]]:
 
 def _override(parts: dict[str, dict], overrides: dict[str, Any]) -> None:
     for key, value in overrides.items():
-        section, _, name = key.partition(".")
+        section, _, name = str(key).partition(".")
         if section not in parts or not name:
             valid = [f"{part}.<name>" for part in parts]
             raise UsageError(unknown("configuration key", key, valid))
@@ -135,10 +139,7 @@ def _method_spec(name: str, detector: str, given: dict, profile: dict) -> Method
         of_loss = options["options"]
     if scale is None:
         scale = tuned_scale(detector, loss, of_loss.get("variant"))
-    scale = coerce(f"method {name!r}: option scale", scale, 1.0)
-    if not scale >= 0:
-        raise UsageError(f"method.scale must be 0 or more, not {scale:g}")
-    return MethodSpec(name, options, scale)
+    return MethodSpec(name, options, coerce(f"method {name!r}: option scale", scale, 1.0))
 
 
 def _teacher_spec(method: str, student: DetectorSpec, schedule: dict) -> TeacherSpec | None:
@@ -152,14 +153,11 @@ def _teacher_spec(method: str, student: DetectorSpec, schedule: dict) -> Teacher
     return None
 
 
-# What the harness itself hands to a data set; no part of a run's identity.
-FROM_HARNESS = ("root", "cache_dir", "point_range")
-
-
 def _complete(registry, name: str, options: dict[str, Any], common=None) -> dict[str, Any]:
     plugin = registry.get(name)
     found = complete(f"{registry.what} {name!r}", plugin, options, common)
     if registry is datasets:
+        check_own(options)
         found = {key: value for key, value in found.items() if key not in FROM_HARNESS}
     return lean(plugin, found)
 
@@ -172,19 +170,7 @@ def _schedule(part: str, values: dict[str, Any]) -> dict[str, Any]:
             known = [f"{part}.{n}" for n in found]
             raise UsageError(unknown("configuration key", f"{part}.{name}", known))
         found[name] = coerce(f"{part}.{name}", value, found[name])
-    for name in ("steps", "batch_size", "lr", "grad_clip"):
-        if not 0 < found[name] < math.inf:
-            raise UsageError(f"{part}.{name} must be above 0, not {found[name]}")
-    if not 0 <= found["weight_decay"] < math.inf:
-        raise UsageError(f"{part}.weight_decay must be 0 or more, not {found['weight_decay']}")
-    if not 0 <= found["beta2"] < 1:
-        raise UsageError(f"{part}.beta2 must be from 0 to below 1, not {found['beta2']}")
-    if not 0 < found["warmup"] < 1:
-        raise UsageError(f"{part}.warmup must be a share between 0 and 1, not {found['warmup']}")
-    if found["warmup"] * (found["steps"] + 1) == 1:  # PyTorch divides by the steps between
-        raise UsageError(f"{part}.warmup: {found['steps']} steps at {found['warmup']} are too few")
-    if found["precision"] not in PRECISIONS:
-        raise UsageError(unknown(f"value of {part}.precision", found["precision"], PRECISIONS))
+    check_schedule(part, found)
     return found
 
 
@@ -195,30 +181,22 @@ def parse_overrides(assignments: list[str]) -> dict[str, Any]:
         key, equals, value = text.partition("=")
         if not equals:
             raise UsageError(f"--set {text}: expected key=value")
-        try:
-            overrides[key.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise UsageError(f"--set {text}: the value is not valid YAML") from None
+        overrides[key.strip()] = parse_yaml(value, f"--set {text}")
     return overrides
 
 
 def read_config(path: Path | str) -> dict[str, Any]:
     """A YAML file of a run: names at the top level, options nested below their part.
 
-    Returns a flat dictionary: `{"method": "kd", "train.steps": 3, ...}`.
+    Returns a flat dictionary: `{"method": "kd", "train.steps": 3, ...}`. Raises UsageError for what
+    is no such file, and for a setting that is there both nested and with a dot.
     """
-    try:
-        values = yaml.safe_load(Path(path).read_text())
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read ({error.strerror})") from None
-    except yaml.YAMLError as error:
-        raise UsageError(f"{path}: not valid YAML ({error})") from None
-    if not isinstance(values, dict):
-        raise UsageError(f"{path}: expected `key: value` lines")
+    path = Path(path)
     flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, dict):
-            flat |= {f"{key}.{name}": v for name, v in value.items()}
-        else:
-            flat[str(key)] = value
+    for key, value in read_yaml(path).items():
+        nested = isinstance(value, dict)
+        found = {f"{key}.{name}": v for name, v in value.items()} if nested else {str(key): value}
+        if twice := flat.keys() & found.keys():
+            raise UsageError(f"{path}: {min(twice)!r} is given twice")
+        flat |= found
     return flat

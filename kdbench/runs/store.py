@@ -26,7 +26,7 @@ from kdbench.runs.build import build_detector
 from kdbench.runs.records import Record
 from kdbench.runs.rounding import packed, unpacked
 from kdbench.runs.spec import RunSpec
-from kdbench.storage.files import replacing, write_text
+from kdbench.storage.files import check_place, replacing, write_bytes, write_text
 from kdbench.storage.home import home
 
 COLUMNS = ("boxes", "scores", "labels")  # of detections
@@ -69,8 +69,7 @@ def save_weights(spec: RunSpec, detector: Detector) -> None:
     """
     tensors = {name: value.contiguous().cpu() for name, value in detector.state_dict().items()}
     metadata = {"run": spec.hash, "sha256": checksum(tensors)}
-    with replacing(weights_path(spec)) as temporary:
-        safetensors.torch.save_file(packed(tensors), temporary, metadata=metadata)
+    write_bytes(weights_path(spec), safetensors.torch.save(packed(tensors), metadata=metadata))
 
 
 def load_weights(path: Path, detector: Detector) -> str:
@@ -183,7 +182,7 @@ class Log:
     """JSON lines, appended one at a time."""
 
     def __init__(self, path: Path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        check_place(path)
         self.path = path
 
     def write(self, **values) -> None:

@@ -1,6 +1,7 @@
 """Writing files so that a reader never sees half of one."""
 
 import contextlib
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -8,25 +9,47 @@ from pathlib import Path
 
 from kdbench.errors import KdbenchError
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class CannotWrite(KdbenchError):
+    """A place that cannot be written; the message names it."""
+
+    def __init__(self, path: Path, error: OSError):
+        full = "; make room there, and the same command goes on" if error.errno in FULL else ""
+        super().__init__(f"{path}: cannot be written ({error.strerror or error}){full}")
+
+
+def check_place(path: Path) -> None:
+    """Raises CannotWrite when no file can be made at `path`; makes the folders above it."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            return
+    except OSError as error:
+        raise CannotWrite(path, error) from None
+
 
 @contextlib.contextmanager
 def replacing(path: Path | str) -> Iterator[Path]:
     """A temporary path beside `path` that takes its place when the block ends without error.
 
-    Makes the folders above it. Raises KdbenchError when the place cannot be written.
+    Makes the folders above it. Raises CannotWrite when the place cannot be written, or is full.
     """
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     except OSError as error:
-        raise KdbenchError(f"{path}: cannot be written ({error.strerror or error})") from None
+        raise CannotWrite(path, error) from None
     os.close(handle)
     temporary = Path(name)
     try:
         yield temporary
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
+    except OSError as error:
+        raise CannotWrite(path, error) from None
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -34,7 +57,13 @@ def replacing(path: Path | str) -> Iterator[Path]:
 def write_text(path: Path | str, text: str) -> None:
     """Writes `text` to `path` by way of a temporary name."""
     with replacing(path) as temporary:
-        temporary.write_text(text)
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_bytes(path: Path | str, data: bytes) -> None:
+    """Writes `data` to `path` by way of a temporary name."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
 
 
 def _umask() -> int:

@@ -1,5 +1,10 @@
-"""Checkpoints: everything that the next step depends on, in one file."""
+"""Checkpoints: everything that the next step depends on, in one file, with a checksum at its end.
 
+The file is torch's, which does not mind what comes after it.
+"""
+
+import hashlib
+import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -7,7 +12,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from kdbench.storage.files import replacing
+from kdbench.errors import DataError, KdbenchError
+from kdbench.storage.files import write_bytes
+
+MARK = b"kdbench sha256"  # between torch's part and the checksum of it
+
+
+class Damaged(DataError):
+    """A checkpoint that cannot be gone on from."""
 
 
 @dataclass
@@ -36,18 +48,30 @@ class State:
             "seconds": self.seconds,
             "random": torch.get_rng_state(),
         }
-        with replacing(path) as temporary:
-            torch.save(values, temporary)
+        buffer = io.BytesIO()
+        torch.save(values, buffer)
+        write_bytes(path, sealed(buffer.getvalue()))
 
     def load(self, path: Path) -> bool:
-        """Takes the state from a file. False, and nothing changed, if there is no usable one."""
+        """Takes the state from a file. False if there is none.
+
+        Raises Damaged, and nothing is changed, for one whose bytes are not those that were written;
+        KdbenchError for one of another student or method.
+        """
+        values = _read(path)
+        if values is None:
+            return False
         try:
-            values = torch.load(path, weights_only=True, map_location="cpu")
-            step = int(values["step"])
-        except FileNotFoundError:
-            return False
-        except Exception:  # any damage at all: the training starts anew and overwrites the file
-            return False
+            self._take(values)
+        except (RuntimeError, ValueError, KeyError) as error:
+            reason = str(error).splitlines()[0]
+            raise KdbenchError(
+                f"{path}: of another network or method, was a plugin changed? ({reason}); --force "
+                "trains anew"
+            ) from None
+        return True
+
+    def _take(self, values: dict[str, Any]) -> None:
         self.student.load_state_dict(values["student"])
         self.method.load_state_dict(values["method"])
         self.optimizer.load_state_dict(values["optimizer"])
@@ -56,5 +80,27 @@ class State:
         if self.average is not None:
             self.average.load_state_dict(values["average"])
         torch.set_rng_state(values["random"])
-        self.step, self.seconds = step, float(values["seconds"])
-        return True
+        self.step, self.seconds = int(values["step"]), float(values["seconds"])
+
+
+def sealed(data: bytes) -> bytes:
+    """The data with its checksum behind it."""
+    return data + MARK + hashlib.sha256(data).digest()
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """What a checkpoint holds; None if there is none. Raises Damaged."""
+    try:
+        stored = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise Damaged(f"{path}: cannot be read ({error.strerror})") from None
+    data, mark, _ = stored.rpartition(MARK)
+    if mark and sealed(data) != stored:
+        raise Damaged(f"{path}: damaged, its checksum does not fit")
+    try:  # one without a checksum is of a version that wrote none, or cut off, which torch sees
+        return torch.load(io.BytesIO(data or stored), weights_only=True, map_location="cpu")
+    except Exception as error:  # torch raises many kinds
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise Damaged(f"{path}: damaged ({reason[:80]})") from None

@@ -9,7 +9,7 @@ import torch
 
 from kdbench.dataset import Batch
 from kdbench.detector import Detector
-from kdbench.errors import NotApplicable
+from kdbench.errors import KdbenchError, NotApplicable
 from kdbench.method import Method
 from kdbench.registry import methods
 from kdbench.runs.build import build_detector, build_method
@@ -80,7 +80,8 @@ def _passed(name: str, check, spec: RunSpec) -> bool:
     except NotApplicable:
         raise
     except Exception as error:
-        what = str(error) if isinstance(error, Failed) else f"{type(error).__name__}: {error}"
+        said = isinstance(error, (Failed, KdbenchError))
+        what = str(error) if said else f"{type(error).__name__}: {error}"
         raise Failed(f"{spec.method.name} on {spec.detector.name}: {name}: {what}") from error
     return True
 
@@ -158,8 +159,6 @@ def _losses_anew(spec: RunSpec) -> dict[str, float]:
     training, batch = _networks(spec)
     losses = training.losses(batch)
     for name, value in losses.items():
-        if value.dim() != 0:
-            raise Failed(f"{name} is not a scalar but of shape {tuple(value.shape)}")
         if not torch.isfinite(value):
             raise Failed(f"{name} is {float(value.detach())}")
     return {name: float(value.detach()) for name, value in losses.items()}

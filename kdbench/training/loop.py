@@ -20,15 +20,17 @@ from kdbench.measure.memory import PeakMemory
 from kdbench.method import Method
 from kdbench.runs.spec import RunSpec
 from kdbench.runs.store import Log
+from kdbench.storage.files import CannotWrite
 from kdbench.taps import LazyTaps, Taps
 from kdbench.training import processes
-from kdbench.training.checkpoint import State
+from kdbench.training.checkpoint import Damaged, State
 from kdbench.training.interrupts import interruptible
 from kdbench.training.meter import Meter
 from kdbench.training.progress import Reporter
 from kdbench.training.shares import own_share, shared_batches
 from kdbench.training.synced_norm import synced
 from kdbench.training.teachers import reader
+from kdbench.training.terms import Distillation, checked_terms
 from kdbench.training.whole import whole_taps
 
 SAVE_SECONDS = 20  # between two checkpoints: what a kill costs at most
@@ -48,6 +50,7 @@ class Training:
     folder: Path
     reporter: Reporter
     _reader: Detector | None = field(default=None, init=False, repr=False)  # of the teacher's taps
+    _warned: set[str] = field(default_factory=set, init=False, repr=False)
 
     @property
     def checkpoint(self) -> Path:
@@ -67,8 +70,7 @@ class Training:
 
     def _run(self) -> dict:
         state = self.initial_state()
-        if state.load(self.checkpoint):
-            self.reporter.say(f"{self.spec.label}: goes on from step {state.step}")
+        self._resume(state)
         processes.check_equal(state.step, "see different checkpoints; KDBENCH_HOME must be shared")
         memory = PeakMemory(self.device)
         memory.start()
@@ -84,6 +86,30 @@ class Training:
             "peak_memory_bytes": peak["bytes"],
             "peak_memory_how": peak["how"],
         }
+
+    def _resume(self, state: State) -> None:
+        try:
+            resumed = state.load(self.checkpoint)
+        except Damaged as error:
+            self.reporter.say(f"warning: {error}; {self.spec.label} starts anew from step 0")
+            return
+        if resumed:
+            self.reporter.say(f"{self.spec.label}: goes on from step {state.step}")
+
+    def _save(self, state: State, stops: bool) -> None:
+        """Writes a checkpoint. Where that cannot be, the training goes on if it can."""
+        try:
+            state.save(self.checkpoint)
+        except CannotWrite as error:
+            if stops:
+                raise
+            self._warn(f"no checkpoint: {error}; the training goes on without")
+
+    def _warn(self, text: str) -> None:
+        """Says once what is wrong; the same again is not news."""
+        if text not in self._warned:
+            self._warned.add(text)
+            self.reporter.say(f"warning: {self.spec.label}: {text}")
 
     def _steps(self, state, write, meter, interrupted) -> None:
         total = self.spec.train.steps
@@ -101,7 +127,7 @@ class Training:
                 stop = processes.anywhere(interrupted())
                 due = time.monotonic() - saved > SAVE_SECONDS
                 if (due or stop) and state.step < total and processes.leads():
-                    state.save(self.checkpoint)
+                    self._save(state, stop)
                     saved = time.monotonic()
                 if stop:
                     raise KeyboardInterrupt
@@ -117,7 +143,10 @@ class Training:
         with self.reporter.events(self.folder, step) as events:
 
             def write(step, losses, seconds):
-                log.write(step=step, **losses)
+                try:
+                    log.write(step=step, **losses)
+                except OSError as error:
+                    self._warn(f"{log.path} cannot be written ({error.strerror})")
                 events(step, losses, seconds)
 
             yield write
@@ -185,11 +214,16 @@ class Training:
         taps = whole_taps(in_float32(taps), batch)
         if self.teacher is not None:
             teacher_taps = whole_taps(self._teacher_taps(inputs), batch)
-            batch = self.method.relabel(batch, self.teacher, teacher_taps)
-        detection = self.student.loss(taps, batch)
-        distillation = self.method(taps, teacher_taps, batch)
+            batch = self._distillation.relabelled(batch, self.teacher, teacher_taps)
+        loss = self.student.loss(taps, batch)
+        detection = checked_terms(f"the loss of detector {self.student.name!r}", loss)
+        distillation = self._distillation.terms(taps, teacher_taps, batch)
         scale = self.scale(detection, distillation)
         return detection | {f"kd.{name}": scale * term for name, term in distillation.items()}
+
+    @cached_property
+    def _distillation(self) -> Distillation:
+        return Distillation(self.method)
 
     def reads_from(self, detector: Detector) -> None:
         """Takes the teacher's taps from another form of it, by default from `teachers.reader`."""

@@ -18,12 +18,14 @@ from kdbench.measure.inputs import from_dataset
 from kdbench.measure.latency import measure_latency
 from kdbench.measure.once import measured_once
 from kdbench.method import Method
-from kdbench.registry import detectors, methods
+from kdbench.registry import datasets, detectors, methods
 from kdbench.runs import store
 from kdbench.runs.build import build_detector, build_method
 from kdbench.runs.records import SCHEMA, Record, check_writable, find_record, write_record
 from kdbench.runs.rounding import round_matrices
 from kdbench.runs.spec import RunSpec
+from kdbench.storage.files import CannotWrite, check_place
+from kdbench.storage.home import home
 from kdbench.taps import require
 from kdbench.training.data import build_dataset
 from kdbench.training.evaluate import detect, score, teacher_detections
@@ -72,6 +74,7 @@ class Runner:
         """`spec` as it stands in a record, and its data set; makes what the run rests on."""
         check_applicable(spec)
         check_writable(self.results)
+        check_place(home() / "runs")
         device = resolve_device(self.device if spec.is_teacher else spec.device)
         self.device = device.type
         check_precision(spec.train.precision, device.type)
@@ -186,7 +189,7 @@ class Runner:
         student, teacher, method = build_networks(spec, dataset, device)
         cost = self._train(spec, dataset, student, teacher, method)
         found = detect(student, dataset, device, self.reporter)
-        store.save_detections(spec, dataset, found)
+        self._keep_detections(spec, dataset, found)
         source = source_run(spec)
         return {
             "schema": SCHEMA,
@@ -214,8 +217,24 @@ class Runner:
             ).run()
             if spec.is_teacher:
                 round_matrices(student)
-            store.save_training(spec, student, cost)
+            self._keep(spec, student, cost)
         return cost
+
+    def _keep(self, spec: RunSpec, student: Detector, cost: dict) -> None:
+        """Writes the weights. A student has its result without them; a teacher is nothing else."""
+        try:
+            store.save_training(spec, student, cost)
+        except CannotWrite as error:
+            if spec.is_teacher:
+                raise
+            self.reporter.say(f"warning: {spec.label}: weights are not kept: {error}")
+
+    def _keep_detections(self, spec: RunSpec, dataset: Dataset, found) -> None:
+        """Writes the detections, which the result does not need."""
+        try:
+            store.save_detections(spec, dataset, found)
+        except CannotWrite as error:
+            self.reporter.say(f"warning: {spec.label}: detections are not kept: {error}")
 
     def _cost(self, spec, dataset, student, device) -> dict:
         def measure() -> dict:
@@ -234,10 +253,18 @@ class Runner:
 
 
 def check_applicable(spec: RunSpec) -> None:
-    """Raises NotApplicable when the run's detector lacks what its method needs."""
+    """Raises NotApplicable when the run's detector lacks what its method needs.
+
+    And UsageError when a network or the method cannot be built of its options: the method is not
+    until its teacher is trained, which is late to be told.
+    """
     method = methods.get(spec.method.name)
-    taps = build_detector(spec.detector, ("Car",)).taps
-    require(method.name, method.needs, spec.detector.name, taps)
+    student, teacher = (
+        build_detector(network, datasets.get(spec.dataset.name).classes).taps
+        for network in (spec.detector, spec.full_width())
+    )
+    require(method.name, method.needs, spec.detector.name, student)
+    build_method(spec.method, student, teacher if spec.teacher else student)
 
 
 def build_networks(

@@ -65,6 +65,50 @@ def test_a_regression_fails_with_one_line(gate):
     assert "note: noise unknown" in err and "Traceback" not in err
 
 
+def test_a_run_that_is_gone_fails_and_is_named(gate):
+    other = record(replace(SPEC, seed=1))
+    code, out, err = gate([record(), other], [record()])
+    assert code == 1
+    assert "No regression, but 1 run of BASE not compared: kd pointpillars-x4 seed 1" in out
+    assert f"not compared: kd pointpillars-x4 seed 1 ({other['hash']}): missing from NEW" in err
+    assert gate([], [], "--allow-missing")[0] == 0
+
+
+def test_a_run_that_is_gone_from_an_empty_folder_is_named(gate, tmp_path):
+    (tmp_path / "new").mkdir()
+    code, _, err = gate([record()], [])
+    assert code == 2
+    assert "no records in it; BASE has 1 run (kd pointpillars-x4 seed 0)" in err
+
+
+def test_a_run_that_is_there_twice_fails_and_is_named(gate, tmp_path):
+    other = record(replace(SPEC, seed=1))
+    path = write_record(tmp_path / "new", record())
+    path.with_stem(path.stem + " (copy)").write_text(path.read_text())
+    code, _, err = gate([record(), other], [other])
+    assert code == 1
+    assert f"kd pointpillars-x4 seed 0 ({SPEC.hash}): 2 times in NEW" in err
+
+
+def test_a_run_over_other_frames_is_no_pass(gate):
+    other = record(replace(SPEC, seed=1))
+    new = json.loads(json.dumps(other))
+    new["metrics"]["frames"] = 8
+    code, _, err = gate([record(), other], [record(), new])
+    assert code == 1
+    assert "seed 1" in err and "number of frames None against 8" in err
+
+
+def test_a_record_of_a_newer_version_is_named_and_does_not_stop(gate, tmp_path):
+    for side in ("base", "new"):
+        path = write_record(tmp_path / side, record(replace(SPEC, seed=1)))
+        path.write_text(path.read_text().replace(f'"schema": {SCHEMA}', '"schema": 99'))
+    code, out, err = gate([record()], [record()])
+    assert code == 0
+    assert out.splitlines()[-1] == "No regression: 1 run in 1 cell compared."
+    assert err.count("record schema 99") == 2 and "left out: " in err
+
+
 def test_the_limits_can_be_set(gate):
     slower = record(bev=39.0, p50=11.5)
     assert gate([record()], [slower], "--max-drop", "1", "--max-slowdown", "15.1%")[0] == 0

@@ -219,3 +219,60 @@ def test_a_file_that_is_absent_or_not_python_is_named(registries, tmp_path):
     (tmp_path / "notes.txt").write_text("hello")
     with pytest.raises(UsageError, match="notes.txt: not a Python file"):
         load_plugin(tmp_path / "notes.txt")
+
+
+# What a plugin must keep to
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["my/method", "../outside", "a\\b", "a b", ".hidden", "-x", "a+b", "", "ä", "dot.", "a:b",
+     "CON", "nul.txt", "a\n", "x" * 65, "all", 3, None],
+)  # fmt: skip
+def test_a_name_that_is_no_plain_one_is_refused(registries, plugin, name):
+    text = f"from kdbench.method import Method\nclass M(Method): name = {name!r}\n"
+    with pytest.raises(UsageError) as error:
+        load_plugin(plugin(text))
+    assert repr(name) in str(error.value) and "my_plugin.py" in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["kd", "My_method-2.1", "3d", "console", "x" * 64])
+def test_plain_names_are_taken(registries, plugin, name):
+    text = f"from kdbench.method import Method\nclass M(Method): name = {name!r}\n"
+    assert load_plugin(plugin(text)) == [name]
+
+
+def test_an_entry_point_with_another_name_than_a_plain_one_is_refused(installed, monkeypatch):
+    monkeypatch.setattr(LogitDistillation, "name", "a/b")
+    installed.append(("a/b", "kdbench.methods.kd:LogitDistillation"))
+    with pytest.raises(UsageError, match=r"method 'a/b' \(kdbench.methods.kd:.*goes into paths"):
+        Registry("method", Method, {}).get("a/b")
+
+
+def test_a_name_that_differs_by_case_alone_is_taken():
+    taken = Registry("method", Method, {"MINE": "somewhere"})
+    with pytest.raises(UsageError, match="'mine' is registered twice.*as 'MINE', but for case"):
+        taken.add(Mine)
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("weight", "option 'weight' has no default; give it one"),
+        ("weight=object", "the default of option 'weight' is <class 'object'>; it must be plain"),
+        ("weight=float('inf')", "the default of option 'weight' is inf"),
+    ],
+)
+def test_an_option_without_a_plain_default_is_refused(registries, plugin, option, message):
+    text = (
+        "from kdbench.method import Method\nclass M(Method):\n    name = 'mine'\n"
+        f"    def __init__(self, student, teacher, *, {option}): ...\n"
+    )
+    with pytest.raises(UsageError, match=message):
+        load_plugin(plugin(text))
+
+
+def test_a_variant_that_is_no_plain_name_is_refused(registries, plugin):
+    text = "from kdbench.method import Method\nclass M(Method): name, variants = 'm', ('a/b',)\n"
+    with pytest.raises(UsageError, match="method 'm': variant 'a/b'"):
+        load_plugin(plugin(text))

@@ -157,7 +157,7 @@ def test_a_control_wraps_a_method_as_the_profile_has_it():
         ({"overrides": {"train.warmup": 0.5, "train.steps": 1}}, "1 steps at 0.5 are too few"),
         ({"overrides": {"train.warmup": 0}}, "train.warmup must be a share between 0 and 1"),
         ({"overrides": {"teacher.warmup": 1.0}}, "teacher.warmup must be a share"),
-        ({"overrides": {"train.lr": float("inf")}}, "train.lr must be above 0"),
+        ({"overrides": {"train.lr": float("inf")}}, "train.lr must be a finite number"),
         ({"overrides": {"train.learning_rate": 1}}, "unknown configuration key 'train.learning"),
         ({"overrides": {"train.stepz": 1}}, "did you mean 'train.steps'"),
         ({"overrides": {"trian.steps": 1}}, "unknown configuration key 'trian.steps'"),
