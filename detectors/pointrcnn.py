@@ -129,8 +129,9 @@ class PointRCNN(Detector):
         }
         self._codes = f"head.{coder}"
 
-    def width(self, published: int) -> int:
-        return max(1, int(published / round(self.ratio**0.5, 1)))
+    @staticmethod
+    def compressed(published: int, ratio: float) -> int:
+        return max(1, int(published / round(ratio**0.5, 1)))
 
     @property
     def point_range(self) -> tuple[float, ...]:

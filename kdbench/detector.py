@@ -44,7 +44,12 @@ class Detector(nn.Module, ABC):
 
     def width(self, published: int) -> int:
         """A published channel width at this ratio, at least 1."""
-        return max(1, int(published / self.ratio**0.5))
+        return self.compressed(published, self.ratio)
+
+    @staticmethod
+    def compressed(published: int, ratio: float) -> int:
+        """A published channel width at a ratio, at least 1."""
+        return max(1, int(published / ratio**0.5))
 
     def chosen_widths(self, published: Sequence[int], chosen: Sequence[int]) -> list[int]:
         """The widths `chosen`, or where there are none the published ones at this ratio."""

@@ -1,0 +1,103 @@
+"""Reading a public checkpoint: never unpickled, only its tensors and plain values are taken."""
+
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from kdbench.errors import DataError, UsageError
+from kdbench.registry.suggest import unknown
+
+# Format -> where its files keep the tensors, and how names of some of them begin.
+FORMATS = {
+    "openpcdet": ("model_state", ("backbone_2d.", "backbone_3d.", "dense_head.", "point_head.")),
+    "mmdet3d": ("state_dict", ("backbone.", "bbox_head.", "voxel_encoder.", "middle_encoder.")),
+}
+PLAIN = (
+    "in the project that wrote it, load the file and save its tensors and plain values alone, such "
+    "as torch.save({'state_dict': ..., 'meta': ...}, 'plain.pth')"
+)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a file holds."""
+
+    path: Path
+    format: str
+    tensors: dict[str, Tensor]
+    meta: dict[str, Any]  # what else the file says of itself
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """The shape of a tensor. Raises DataError when it is not there."""
+        return tuple(self.tensor(name).shape)
+
+    def tensor(self, name: str) -> Tensor:
+        """A tensor. Raises DataError, with the nearest name there is, when it is not there."""
+        if name not in self.tensors:
+            raise DataError(f"{self.path}: lacks {name}{self._near(name)}")
+        return self.tensors[name]
+
+    def _near(self, name: str) -> str:
+        hint = unknown("tensor", name, self.tensors).partition("; did you mean ")[2]
+        return f" (the nearest is {hint.split('?')[0]})" if hint else ""
+
+
+def read_checkpoint(path: Path, format: str | None = None) -> Checkpoint:
+    """The tensors of a file, and which project's it is (`format` says so, or else their names).
+
+    Raises DataError for a file that is missing, damaged, would have to be unpickled, or is of no
+    format known here.
+    """
+    if format is not None and format not in FORMATS:
+        raise UsageError(unknown("format", format, FORMATS))
+    content = _load(path)
+    if not isinstance(content, Mapping):
+        raise DataError(f"{path}: holds a {type(content).__name__}, not a dictionary of tensors")
+    found = format or _format_of(path, content)
+    tensors = content.get(FORMATS[found][0], content)
+    if not isinstance(tensors, Mapping):
+        raise DataError(f"{path}: its {FORMATS[found][0]} is no dictionary of tensors")
+    tensors = {str(k): v for k, v in tensors.items() if isinstance(v, Tensor)}
+    meta = content.get("meta", content)
+    meta = {k: v for k, v in meta.items() if not isinstance(v, Tensor)}
+    return Checkpoint(path, found, tensors, meta)
+
+
+def _load(path: Path) -> Any:
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "eights only" in str(error) or "eights_only" in str(error):
+            raise DataError(
+                f"{path}: holds objects that only unpickling could load, and that may run code; "
+                f"{PLAIN}"
+            ) from None
+        raise DataError(f"{path}: damaged, or no file of torch.save") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except Exception as error:  # a damaged file fails in any way
+        raise DataError(
+            f"{path}: damaged, or no file of torch.save ({type(error).__name__})"
+        ) from None
+
+
+def _format_of(path: Path, content: Mapping) -> str:
+    """The format whose tensors a file has most of, and any."""
+    counts = {}
+    for name, (place, beginnings) in FORMATS.items():
+        tensors = content.get(place, content)
+        keys = tensors if isinstance(tensors, Mapping) else ()
+        counts[name] = sum(str(key).startswith(beginnings) for key in keys)
+    best = max(counts, key=counts.get)
+    if not counts[best]:
+        raise DataError(
+            f"{path}: no checkpoint of {' or '.join(FORMATS)}: no tensor is named as theirs are"
+        )
+    return best

@@ -1,0 +1,63 @@
+"""The public networks that can be imported: how to tell them, their widths, their tensors."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from kdbench.detectors import pointpillars
+from kdbench.errors import DataError, UsageError
+from kdbench.imports import bev_layers as bev
+from kdbench.imports.checkpoint import Checkpoint
+from kdbench.imports.settings import Settings
+from kdbench.imports.transfer import Transfer
+from kdbench.registry.suggest import unknown
+
+NORM_EPS = 1e-3  # of both projects' pillars and maps, and of kdbench's
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A network in a project's form."""
+
+    signs: tuple[str, ...]  # beginnings of names that a file of it, and no other, has together
+    widths: Callable[[Checkpoint], list[int]]  # in the order of the detector's option `widths`
+    fill: Callable[[Transfer, Settings], None]
+
+
+def _pointpillars(format: str) -> Layout:
+    names = bev.NAMES[format]
+
+    def widths(file: Checkpoint) -> list[int]:
+        return [bev.pillar_width(file, names), *bev.map_widths(file, names, 3)]
+
+    def fill(t: Transfer, settings: Settings) -> None:
+        bev.fill_pillars(t, names, "encoder", settings, NORM_EPS)
+        bev.fill_map(t, names, pointpillars.DEPTHS)
+        bev.fill_anchor_head(t, names, settings)
+
+    return Layout((names.pillars, f"{names.head}.conv_cls"), widths, fill)
+
+
+LAYOUTS = {
+    ("openpcdet", "pointpillars"): _pointpillars("openpcdet"),
+    ("mmdet3d", "pointpillars"): _pointpillars("mmdet3d"),
+}
+
+
+def choose(file: Checkpoint, detector: str | None) -> str:
+    """The detector that a file is of, or `detector` when that is given.
+
+    Raises UsageError for one that cannot be imported, DataError for a file that is of none.
+    """
+    known = {name: layout for (format, name), layout in LAYOUTS.items() if format == file.format}
+    if detector is not None:
+        if detector not in known:
+            raise UsageError(unknown(f"network of {file.format}", detector, known))
+        return detector
+    for name, layout in known.items():
+        if all(any(key.startswith(sign) for key in file.tensors) for sign in layout.signs):
+            return name
+    parts = sorted({key.split(".")[0] for key in file.tensors})
+    raise DataError(
+        f"{file.path}: of no network that can be imported ({', '.join(known)}); it has the parts "
+        f"{', '.join(parts[:8])}"
+    )

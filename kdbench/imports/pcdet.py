@@ -1,0 +1,120 @@
+"""Settings of OpenPCDet's networks, from a configuration in the form of its YAML files."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from kdbench.detectors.layers.anchors import KITTI_ANCHORS
+from kdbench.errors import UsageError
+from kdbench.imports.settings import Settings, anchor_options, look_up, over, voxel_options
+
+# What MODEL.NAME calls the networks that kdbench has.
+NAMES = {
+    "pointpillars": "PointPillar",
+    "second": "SECONDNet",
+    "centerpoint": "CenterPoint",
+    "pointrcnn": "PointRCNN",
+}
+VOXELS = "transform_points_to_voxels"
+STRIDES = {"pointpillars": 2, "second": 8}  # voxels a cell of the head's map
+
+
+def _published(point_range, voxel, most: int, strides) -> dict[str, Any]:
+    """A KITTI configuration as published, as far as it matters here."""
+    anchors = [
+        {
+            "class_name": name,
+            "anchor_sizes": [list(anchor.size)],
+            "anchor_rotations": [0, 1.57],
+            "anchor_bottom_heights": [anchor.bottom],
+            "align_center": False,
+        }
+        for name, anchor in KITTI_ANCHORS.items()
+    ]
+    head = {"DIR_OFFSET": 0.78539, "DIR_LIMIT_OFFSET": 0.0, "ANCHOR_GENERATOR_CONFIG": anchors}
+    processor = {"NAME": VOXELS, "VOXEL_SIZE": voxel, "MAX_POINTS_PER_VOXEL": most}
+    return {
+        "CLASS_NAMES": list(KITTI_ANCHORS),
+        "DATA_CONFIG": {"POINT_CLOUD_RANGE": point_range, "DATA_PROCESSOR": [processor]},
+        "MODEL": {"BACKBONE_2D": {"LAYER_STRIDES": strides}, "DENSE_HEAD": head},
+    }
+
+
+_PILLARS = ([0, -39.68, -3, 69.12, 39.68, 1], [0.16, 0.16, 4], 32)
+PUBLISHED = {
+    "pointpillars": _published(*_PILLARS, [2, 2, 2]),
+    "second": _published([0, -40, -3, 70.4, 40, 1], [0.05, 0.05, 0.1], 5, [1, 2]),
+}
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A configuration file, over the one that it names as its base where that is found."""
+    try:
+        values = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror})") from None
+    except (yaml.YAMLError, UnicodeDecodeError):
+        raise UsageError(f"{path}: not valid YAML") from None
+    if not isinstance(values, dict):
+        raise UsageError(f"{path}: expected `key: value` lines")
+    base = values.get("DATA_CONFIG", {}).get("_BASE_CONFIG_")
+    for folder in path.resolve().parents:
+        if base and (folder / base).is_file():
+            return {**values, "DATA_CONFIG": over(read_yaml(folder / base), values["DATA_CONFIG"])}
+    return values
+
+
+def settings(detector: str, config: dict | None, origin: str) -> Settings:
+    """The settings of a detector by a configuration; what that leaves out is as published."""
+    notes: tuple[str, ...] = ()
+    if config is None:
+        origin = f"OpenPCDet's {detector} for KITTI as published"
+        notes = (f"no settings given: taken as {origin}",)
+    values = over(PUBLISHED[detector], config or {})
+    name = values["MODEL"].get("NAME", NAMES[detector])
+    if name != NAMES[detector]:
+        raise UsageError(f"{origin}: is of {name}, not of {NAMES[detector]}")
+    classes = tuple(values["CLASS_NAMES"])
+    options = _grid(detector, values, origin)
+    if detector in STRIDES:
+        options |= _anchors(detector, values, Settings(classes, {}, origin), origin)
+    return Settings(classes, options, origin, notes=notes)
+
+
+def _grid(detector: str, values: dict, origin: str) -> dict[str, Any]:
+    steps = look_up(values, "DATA_CONFIG.DATA_PROCESSOR", origin)
+    step = next((s for s in steps if s.get("NAME") == VOXELS), None)
+    if step is None:
+        raise UsageError(f"{origin}: DATA_CONFIG.DATA_PROCESSOR has no {VOXELS}")
+    point_range = look_up(values, "DATA_CONFIG.POINT_CLOUD_RANGE", origin)
+    size, most = (look_up(step, key, origin) for key in ("VOXEL_SIZE", "MAX_POINTS_PER_VOXEL"))
+    strides = look_up(values, "MODEL.BACKBONE_2D.LAYER_STRIDES", origin)
+    expected = PUBLISHED[detector]["MODEL"]["BACKBONE_2D"]["LAYER_STRIDES"]
+    if list(strides) != expected:
+        raise UsageError(f"{origin}: LAYER_STRIDES must be {expected}, not {strides}")
+    return voxel_options(detector, point_range, size, most, origin)
+
+
+def _anchors(detector: str, values: dict, known: Settings, origin: str) -> dict[str, Any]:
+    head = look_up(values, "MODEL.DENSE_HEAD", origin)
+    kinds = {kind.get("class_name"): kind for kind in head["ANCHOR_GENERATOR_CONFIG"]}
+    if missing := [name for name in known.own_classes if name not in kinds]:
+        raise UsageError(f"{origin}: no anchors of class {missing[0]!r}")
+    kinds = [kinds[name] for name in known.own_classes]
+    sizes, bottoms, rotations = (
+        [look_up(kind, key, origin) for kind in kinds]
+        for key in ("anchor_sizes", "anchor_bottom_heights", "anchor_rotations")
+    )
+    centred = {bool(kind.get("align_center", False)) for kind in kinds}
+    strides = {kind.get("feature_map_stride", STRIDES[detector]) for kind in kinds}
+    same = len(centred) == 1 and all(r == rotations[0] for r in rotations)
+    if not same or {*map(len, sizes), *map(len, bottoms)} != {1} or strides != {STRIDES[detector]}:
+        raise UsageError(
+            f"{origin}: anchors must be of one size a class, of the same rotations and places for "
+            f"all, and every {STRIDES[detector]} voxels"
+        )
+    first = look_up(head, "DIR_OFFSET", origin) - head.get("DIR_LIMIT_OFFSET", 0) * math.pi
+    at = "centres" if centred.pop() else "ends"
+    return anchor_options([s[0] for s in sizes], [b[0] for b in bottoms], rotations[0], at, first)

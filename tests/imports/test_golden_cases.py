@@ -1,0 +1,55 @@
+"""What the projects' own code computed from random weights, and what an import makes of them."""
+
+import pytest
+
+from kdbench.imports.cases import config_of, read_cases, read_inputs
+from kdbench.imports.check import check_case, failures
+from kdbench.imports.network import import_network
+
+CASES = {
+    "pcdet_pointpillar": {"neck", "cls", "box", "dir", "voxel_features", "top_boxes"},
+    "mmdet3d_pointpillars": {"neck", "cls", "box", "dir", "voxel_features", "top_boxes"},
+}
+
+
+def imported(folder, **options):
+    project = "openpcdet" if folder.name.startswith("pcdet") else "mmdet3d"
+    config = config_of(read_inputs(folder), project, folder.name)
+    return import_network(
+        folder / "checkpoint.pth", config=config, origin=folder.name, options=options
+    )
+
+
+def rows_of(network, folder, shared):
+    cases, _ = read_cases(folder, shared / "kitti")
+    return [row for case in cases for row in check_case(network, case)]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_an_imported_network_computes_what_its_project_does(name, shared):
+    folder = shared / "golden/checkpoints" / name
+    rows = rows_of(imported(folder), folder, shared)
+    assert failures(rows) == ""
+    assert len({row.case for row in rows}) == 2
+    assert {row.array for row in rows} >= CASES[name]
+
+
+@pytest.mark.parametrize(
+    ("options", "array"),
+    [
+        ({"padding": 0}, "neck"),
+        ({"anchors": {}}, "decoded_anchors"),
+        ({"anchors": {"at": "ends", "headings": [0, 1.57], "clamped": False}}, "top_boxes"),
+    ],
+)
+def test_each_convention_shows(options, array, shared):
+    folder = shared / "golden/checkpoints/pcdet_pointpillar"
+    rows = rows_of(imported(folder, **options), folder, shared)
+    assert array in {row.array for row in rows if not row.ok}
+
+
+def test_a_file_of_mmdetection3d_says_its_settings_itself(shared):
+    folder = shared / "golden/checkpoints/mmdet3d_pointpillars"
+    alone = import_network(folder / "checkpoint.pth")
+    assert alone.spec == imported(folder).spec
+    assert alone.settings.legacy and alone.settings.classes == ("Pedestrian", "Cyclist", "Car")
