@@ -91,11 +91,18 @@ def fill_pillars(t: Transfer, names: Names, own: str, settings: Settings, eps: f
     t.put(f"{own}.norm.running_mean", mean + (low + high) / 2 * over_centre)
 
 
-def fill_map(t: Transfer, names: Names, depths) -> None:
-    """Backbone and neck."""
+def fill_map(t: Transfer, names: Names, depths, cells: int = 1) -> None:
+    """Backbone and neck, over a map whose channels are those of `cells` along z.
+
+    Its channels are channel * cells + z there, z * channels + channel in kdbench.
+    """
     for i, depth in enumerate(depths):
         for k in range(1 + depth):
-            t.copy(f"backbone.stages.{i}.{k}.0.weight", f"{names.conv(i, k)}.weight")
+            own, name = f"backbone.stages.{i}.{k}.0.weight", f"{names.conv(i, k)}.weight"
+            weight = t.take(name, t.wanted[own].shape)
+            if i == k == 0:
+                weight = weight.unflatten(1, (-1, cells)).transpose(1, 2).flatten(1, 2)
+            t.put(own, weight)
             t.norm(f"backbone.stages.{i}.{k}.1", names.norm(i, k))
         t.copy(f"neck.branches.{i}.0.weight", f"{names.neck}.{i}.0.weight")
         t.norm(f"neck.branches.{i}.1", f"{names.neck}.{i}.1")

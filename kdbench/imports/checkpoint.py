@@ -12,10 +12,11 @@ from torch import Tensor
 from kdbench.errors import DataError, UsageError
 from kdbench.registry.suggest import unknown
 
-# Format -> where its files keep the tensors, and how names of some of them begin.
+PLACES = ("model_state", "state_dict")  # where a file keeps its tensors, if not on its own
+# Format -> how names of some of its tensors begin.
 FORMATS = {
-    "openpcdet": ("model_state", ("backbone_2d.", "backbone_3d.", "dense_head.", "point_head.")),
-    "mmdet3d": ("state_dict", ("backbone.", "bbox_head.", "voxel_encoder.", "middle_encoder.")),
+    "openpcdet": ("backbone_2d.", "backbone_3d.", "dense_head.", "point_head."),
+    "mmdet3d": ("backbone.", "bbox_head.", "voxel_encoder.", "middle_encoder."),
 }
 PLAIN = (
     "in the project that wrote it, load the file and save its tensors and plain values alone, such "
@@ -58,14 +59,13 @@ def read_checkpoint(path: Path, format: str | None = None) -> Checkpoint:
     content = _load(path)
     if not isinstance(content, Mapping):
         raise DataError(f"{path}: holds a {type(content).__name__}, not a dictionary of tensors")
-    found = format or _format_of(path, content)
-    tensors = content.get(FORMATS[found][0], content)
+    tensors = next((content[place] for place in PLACES if place in content), content)
     if not isinstance(tensors, Mapping):
-        raise DataError(f"{path}: its {FORMATS[found][0]} is no dictionary of tensors")
+        raise DataError(f"{path}: what it calls its state is no dictionary of tensors")
     tensors = {str(k): v for k, v in tensors.items() if isinstance(v, Tensor)}
-    meta = content.get("meta", content)
-    meta = {k: v for k, v in meta.items() if not isinstance(v, Tensor)}
-    return Checkpoint(path, found, tensors, meta)
+    meta = content.get("meta")
+    meta = dict(meta) if isinstance(meta, Mapping) else {}
+    return Checkpoint(path, format or _format_of(path, tensors), tensors, meta)
 
 
 def _load(path: Path) -> Any:
@@ -88,13 +88,12 @@ def _load(path: Path) -> Any:
         ) from None
 
 
-def _format_of(path: Path, content: Mapping) -> str:
+def _format_of(path: Path, tensors: dict[str, Tensor]) -> str:
     """The format whose tensors a file has most of, and any."""
-    counts = {}
-    for name, (place, beginnings) in FORMATS.items():
-        tensors = content.get(place, content)
-        keys = tensors if isinstance(tensors, Mapping) else ()
-        counts[name] = sum(str(key).startswith(beginnings) for key in keys)
+    counts = {
+        name: sum(key.startswith(beginnings) for key in tensors)
+        for name, beginnings in FORMATS.items()
+    }
     best = max(counts, key=counts.get)
     if not counts[best]:
         raise DataError(

@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from kdbench.detectors import pointpillars
+from kdbench.detectors import pointpillars, second
 from kdbench.errors import DataError, UsageError
 from kdbench.imports import bev_layers as bev
+from kdbench.imports import sparse_layers as sparse
 from kdbench.imports.checkpoint import Checkpoint
 from kdbench.imports.settings import Settings
 from kdbench.imports.transfer import Transfer
@@ -37,9 +38,25 @@ def _pointpillars(format: str) -> Layout:
     return Layout((names.pillars, f"{names.head}.conv_cls"), widths, fill)
 
 
+def _second(format: str) -> Layout:
+    names, blocks = bev.NAMES[format], sparse.BLOCKS[format]
+
+    def widths(file: Checkpoint) -> list[int]:
+        return [*sparse.sparse_widths(file, blocks), *bev.map_widths(file, names, 2)]
+
+    def fill(t: Transfer, settings: Settings) -> None:
+        sparse.fill_sparse(t, blocks)
+        bev.fill_map(t, names, second.DEPTHS, cells=2)
+        bev.fill_anchor_head(t, names, settings)
+
+    return Layout((blocks[0], f"{names.head}.conv_cls"), widths, fill)
+
+
 LAYOUTS = {
     ("openpcdet", "pointpillars"): _pointpillars("openpcdet"),
     ("mmdet3d", "pointpillars"): _pointpillars("mmdet3d"),
+    ("openpcdet", "second"): _second("openpcdet"),
+    ("mmdet3d", "second"): _second("mmdet3d"),
 }
 
 

@@ -1,6 +1,7 @@
 """What the projects' own code computed from random weights, and what an import makes of them."""
 
 import pytest
+import torch
 
 from kdbench.imports.cases import config_of, read_cases, read_inputs
 from kdbench.imports.check import check_case, failures
@@ -9,14 +10,16 @@ from kdbench.imports.network import import_network
 CASES = {
     "pcdet_pointpillar": {"neck", "cls", "box", "dir", "voxel_features", "top_boxes"},
     "mmdet3d_pointpillars": {"neck", "cls", "box", "dir", "voxel_features", "top_boxes"},
+    "pcdet_second": {"bev", "neck", "cls", "box", "dir", "voxel_features", "top_boxes"},
+    "mmdet3d_second": {"bev", "neck", "cls", "box", "dir", "voxel_features", "top_boxes"},
 }
 
 
-def imported(folder, **options):
+def imported(folder, path=None, **options):
     project = "openpcdet" if folder.name.startswith("pcdet") else "mmdet3d"
     config = config_of(read_inputs(folder), project, folder.name)
     return import_network(
-        folder / "checkpoint.pth", config=config, origin=folder.name, options=options
+        path or folder / "checkpoint.pth", config=config, origin=folder.name, options=options
     )
 
 
@@ -53,3 +56,23 @@ def test_a_file_of_mmdetection3d_says_its_settings_itself(shared):
     alone = import_network(folder / "checkpoint.pth")
     assert alone.spec == imported(folder).spec
     assert alone.settings.legacy and alone.settings.classes == ("Pedestrian", "Cyclist", "Car")
+
+
+@pytest.mark.parametrize("name", ["pcdet_second", "mmdet3d_second"])
+@pytest.mark.parametrize("axes", [None, (1, 2, 3, 0, 4)], ids=["spconv 1", "first of spconv 2"])
+def test_older_kernels_of_sparse_convolutions_are_told_by_their_shapes(
+    name, axes, shared, tmp_path
+):
+    folder = shared / "golden/checkpoints" / name
+    content = torch.load(folder / "checkpoint.pth", weights_only=True)
+    tensors = content["model_state" if name.startswith("pcdet") else "state_dict"]
+    older = torch.load(folder / "sparse_kernels_spconv1.pth", weights_only=True)["state_dict"]
+    assert set(older) < set(tensors)
+    changed = {k: tensors[k].permute(axes) for k in older} if axes else older
+    tensors.update(changed)
+    torch.save(content, tmp_path / "older.pth")
+    expected, found = (
+        imported(folder, path).network.state_dict()
+        for path in (folder / "checkpoint.pth", tmp_path / "older.pth")
+    )
+    assert all(torch.equal(expected[k], found[k]) for k in expected)
