@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from kdbench.errors import DataError
 from kdbench.imports.pcdet import VOXELS
 from kdbench.imports.settings import look_up
 
+# Beginning of an array's name -> options of the detector under which it was computed.
+UNDER = {"s222_": {"strides": [2, 2, 2]}}
 DETECTIONS = ("points", "boxes", "scores", "labels")
 
 
@@ -30,6 +32,7 @@ class Case:
     name: str
     points: np.ndarray  # (n, 4) float32: x, y, z, reflectance, in the file's order
     arrays: dict[str, np.ndarray]
+    options: dict[str, Any] = field(default_factory=dict)  # of the detector, for these arrays
 
 
 def read_cases(path: Path, data_root: str | None) -> tuple[list[Case], list[str]]:
@@ -52,10 +55,21 @@ def read_cases(path: Path, data_root: str | None) -> tuple[list[Case], list[str]
         if points is None:
             skipped.append(f"{file.name} not compared: give --data-root or set KDBENCH_KITTI")
         else:
-            cases.append(Case(file.stem, points, arrays))
+            cases += _by_options(file.stem, points, arrays)
     if not cases:
         raise DataError(f"{path}: no file .npz in it that can be compared")
     return cases, skipped
+
+
+def _by_options(name: str, points: np.ndarray, arrays: dict[str, np.ndarray]) -> list[Case]:
+    """A case for the arrays of each set of options."""
+    own = {k: v for k, v in arrays.items() if not k.startswith(tuple(UNDER))}
+    cases = [Case(name, points, own)]
+    for start, options in UNDER.items():
+        found = {k.removeprefix(start): v for k, v in arrays.items() if k.startswith(start)}
+        if found:
+            cases.append(Case(f"{name}/{start[:-1]}", points, found, options))
+    return cases
 
 
 def read_inputs(path: Path) -> dict[str, Any]:

@@ -1,20 +1,27 @@
 """Whether an imported network computes what its own project does."""
 
+from dataclasses import replace
+
 import torch
 
 from kdbench.errors import DataError
 from kdbench.imports.anchor_arrays import anchor_arrays
 from kdbench.imports.cases import Case
+from kdbench.imports.center_arrays import center_arrays
 from kdbench.imports.compare import Row, compare, is_place, sampled
-from kdbench.imports.network import Imported
+from kdbench.imports.network import Imported, assemble
 from kdbench.registry.suggest import unknown
 
-ARRAYS = {"pointpillars": anchor_arrays, "second": anchor_arrays}
+ARRAYS = {"pointpillars": anchor_arrays, "second": anchor_arrays, "centerpoint": center_arrays}
 
 
 @torch.no_grad()
 def check_case(imported: Imported, case: Case) -> list[Row]:
     """A row for each array of a case. Raises DataError for an array that is not known here."""
+    if case.options:
+        options = imported.spec.options | case.options
+        spec = replace(imported.spec, options=options)
+        imported = assemble(imported.file, spec, imported.settings)
     places = {name for name in case.arrays if is_place(name)}
     found = ARRAYS[imported.spec.name](imported, case.points, case.arrays)
     if strange := [name for name in case.arrays if name not in places | set(found)]:

@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from kdbench.detectors import pointpillars, second
+from kdbench.detectors import centerpoint, pointpillars, second
 from kdbench.errors import DataError, UsageError
 from kdbench.imports import bev_layers as bev
+from kdbench.imports import center_layers as center
 from kdbench.imports import sparse_layers as sparse
 from kdbench.imports.checkpoint import Checkpoint
 from kdbench.imports.settings import Settings
@@ -52,11 +53,27 @@ def _second(format: str) -> Layout:
     return Layout((blocks[0], f"{names.head}.conv_cls"), widths, fill)
 
 
+def _centerpoint(format: str) -> Layout:
+    names = bev.NAMES[format]
+
+    def widths(file: Checkpoint) -> list[int]:
+        pillars = bev.pillar_width(file, names)
+        return [pillars, *bev.map_widths(file, names, 3), center.head_width(file)]
+
+    def fill(t: Transfer, settings: Settings) -> None:
+        bev.fill_pillars(t, names, "encoder.encoder", settings, NORM_EPS)
+        bev.fill_map(t, names, centerpoint.FORMS["pillar"].depths)
+        center.fill_center_head(t, settings)
+
+    return Layout((names.pillars, center.SHARED), widths, fill)
+
+
 LAYOUTS = {
     ("openpcdet", "pointpillars"): _pointpillars("openpcdet"),
     ("mmdet3d", "pointpillars"): _pointpillars("mmdet3d"),
     ("openpcdet", "second"): _second("openpcdet"),
     ("mmdet3d", "second"): _second("mmdet3d"),
+    ("openpcdet", "centerpoint"): _centerpoint("openpcdet"),
 }
 
 

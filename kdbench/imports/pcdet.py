@@ -45,6 +45,8 @@ def _published(point_range, voxel, most: int, strides) -> dict[str, Any]:
 _PILLARS = ([0, -39.68, -3, 69.12, 39.68, 1], [0.16, 0.16, 4], 32)
 PUBLISHED = {
     "pointpillars": _published(*_PILLARS, [2, 2, 2]),
+    # There is none of CenterPoint for KITTI: its strides are those for Waymo.
+    "centerpoint": _published(*_PILLARS, [1, 2, 2]),
     "second": _published([0, -40, -3, 70.4, 40, 1], [0.05, 0.05, 0.1], 5, [1, 2]),
 }
 
@@ -78,7 +80,9 @@ def settings(detector: str, config: dict | None, origin: str) -> Settings:
         raise UsageError(f"{origin}: is of {name}, not of {NAMES[detector]}")
     classes = tuple(values["CLASS_NAMES"])
     options = _grid(detector, values, origin)
-    if detector in STRIDES:
+    if detector == "centerpoint":
+        options |= {"strides": _strides(values, origin), "head_eps": 1e-5, "clamped": False}
+    else:
         options |= _anchors(detector, values, Settings(classes, {}, origin), origin)
     return Settings(classes, options, origin, notes=notes)
 
@@ -90,11 +94,15 @@ def _grid(detector: str, values: dict, origin: str) -> dict[str, Any]:
         raise UsageError(f"{origin}: DATA_CONFIG.DATA_PROCESSOR has no {VOXELS}")
     point_range = look_up(values, "DATA_CONFIG.POINT_CLOUD_RANGE", origin)
     size, most = (look_up(step, key, origin) for key in ("VOXEL_SIZE", "MAX_POINTS_PER_VOXEL"))
-    strides = look_up(values, "MODEL.BACKBONE_2D.LAYER_STRIDES", origin)
+    strides = _strides(values, origin)
     expected = PUBLISHED[detector]["MODEL"]["BACKBONE_2D"]["LAYER_STRIDES"]
-    if list(strides) != expected:
+    if detector != "centerpoint" and strides != expected:
         raise UsageError(f"{origin}: LAYER_STRIDES must be {expected}, not {strides}")
     return voxel_options(detector, point_range, size, most, origin)
+
+
+def _strides(values: dict, origin: str) -> list[int]:
+    return list(look_up(values, "MODEL.BACKBONE_2D.LAYER_STRIDES", origin))
 
 
 def _anchors(detector: str, values: dict, known: Settings, origin: str) -> dict[str, Any]:
