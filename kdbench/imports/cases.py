@@ -86,8 +86,8 @@ def read_inputs(path: Path) -> dict[str, Any]:
 
 def config_of(inputs: dict[str, Any], format: str, origin: str) -> dict[str, Any]:
     """The settings of `inputs.json` in the form of the project's own configuration."""
-    names = ("point_range", "voxel_size", "max_points_per_voxel", "classes")
-    point_range, voxel, most, classes = (look_up(inputs, name, origin) for name in names)
+    point_range, classes = (look_up(inputs, name, origin) for name in ("point_range", "classes"))
+    voxel, most = (inputs.get(name) for name in ("voxel_size", "max_points_per_voxel"))
     if format == "openpcdet":
         step = {"NAME": VOXELS, "VOXEL_SIZE": voxel, "MAX_POINTS_PER_VOXEL": most}
         parts = {k.upper(): v for k, v in inputs.items() if isinstance(v, dict)}

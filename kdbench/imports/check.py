@@ -10,9 +10,15 @@ from kdbench.imports.cases import Case
 from kdbench.imports.center_arrays import center_arrays
 from kdbench.imports.compare import Row, compare, is_place, sampled
 from kdbench.imports.network import Imported, assemble
+from kdbench.imports.point_arrays import point_arrays
 from kdbench.registry.suggest import unknown
 
-ARRAYS = {"pointpillars": anchor_arrays, "second": anchor_arrays, "centerpoint": center_arrays}
+ARRAYS = {
+    "pointpillars": anchor_arrays,
+    "second": anchor_arrays,
+    "centerpoint": center_arrays,
+    "pointrcnn": point_arrays,
+}
 
 
 @torch.no_grad()

@@ -7,6 +7,7 @@ from kdbench.detectors import centerpoint, pointpillars, second
 from kdbench.errors import DataError, UsageError
 from kdbench.imports import bev_layers as bev
 from kdbench.imports import center_layers as center
+from kdbench.imports import point_layers as point
 from kdbench.imports import sparse_layers as sparse
 from kdbench.imports.checkpoint import Checkpoint
 from kdbench.imports.settings import Settings
@@ -74,6 +75,11 @@ LAYOUTS = {
     ("openpcdet", "second"): _second("openpcdet"),
     ("mmdet3d", "second"): _second("mmdet3d"),
     ("openpcdet", "centerpoint"): _centerpoint("openpcdet"),
+    ("openpcdet", "pointrcnn"): Layout(
+        (f"{point.BACKBONE}.SA_modules", f"{point.FIRST}.box_layers", f"{point.SECOND}.SA_modules"),
+        point.point_widths,
+        point.fill_points,
+    ),
 }
 
 

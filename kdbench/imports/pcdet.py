@@ -1,14 +1,17 @@
 """Settings of OpenPCDet's networks, from a configuration in the form of its YAML files."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from kdbench.detectors.layers.anchors import KITTI_ANCHORS
+from kdbench.detectors.layers.pointnet2 import BALLS, SHARE
 from kdbench.errors import UsageError
-from kdbench.imports.settings import Settings, anchor_options, look_up, over, voxel_options
+from kdbench.imports import center_layers, point_layers
+from kdbench.imports.settings import Settings, anchor_options, floats, look_up, over, voxel_options
 
 # What MODEL.NAME calls the networks that kdbench has.
 NAMES = {
@@ -43,10 +46,23 @@ def _published(point_range, voxel, most: int, strides) -> dict[str, Any]:
 
 
 _PILLARS = ([0, -39.68, -3, 69.12, 39.68, 1], [0.16, 0.16, 4], 32)
+_PROPOSALS = {"NMS_PRE_MAXSIZE": 9000, "NMS_POST_MAXSIZE": 100, "NMS_THRESH": 0.85}
 PUBLISHED = {
     "pointpillars": _published(*_PILLARS, [2, 2, 2]),
     # There is none of CenterPoint for KITTI: its strides are those for Waymo.
     "centerpoint": _published(*_PILLARS, [1, 2, 2]),
+    "pointrcnn": {
+        "CLASS_NAMES": list(KITTI_ANCHORS),
+        "DATA_CONFIG": {"POINT_CLOUD_RANGE": [0, -40, -3, 70.4, 40, 1]},
+        "MODEL": {
+            "BACKBONE_3D": {"SA_CONFIG": {"NPOINTS": [4096, 1024, 256, 64]}},
+            "ROI_HEAD": {
+                "ROI_POINT_POOL": {"POOL_EXTRA_WIDTH": [0, 0, 0], "NUM_SAMPLED_POINTS": 512},
+                "SA_CONFIG": {"NPOINTS": [128, 32, -1]},
+                "NMS_CONFIG": {"TEST": _PROPOSALS},
+            },
+        },
+    },
     "second": _published([0, -40, -3, 70.4, 40, 1], [0.05, 0.05, 0.1], 5, [1, 2]),
 }
 
@@ -78,13 +94,50 @@ def settings(detector: str, config: dict | None, origin: str) -> Settings:
     name = values["MODEL"].get("NAME", NAMES[detector])
     if name != NAMES[detector]:
         raise UsageError(f"{origin}: is of {name}, not of {NAMES[detector]}")
-    classes = tuple(values["CLASS_NAMES"])
+    known = Settings(tuple(values["CLASS_NAMES"]), {}, origin, notes=notes)
+    if detector == "pointrcnn":
+        return replace(known, options=_points(values, origin))
     options = _grid(detector, values, origin)
     if detector == "centerpoint":
-        options |= {"strides": _strides(values, origin), "head_eps": 1e-5, "clamped": False}
-    else:
-        options |= _anchors(detector, values, Settings(classes, {}, origin), origin)
-    return Settings(classes, options, origin, notes=notes)
+        own = {"strides": _strides(values, origin), "head_eps": center_layers.NORM_EPS}
+        return replace(known, options=options | own | {"clamped": False})
+    return replace(known, options=options | _anchors(detector, values, known, origin))
+
+
+def _points(values: dict, origin: str) -> dict[str, Any]:
+    """The options of PointRCNN, in the form of residuals."""
+    kept = look_up(values, "MODEL.BACKBONE_3D.SA_CONFIG.NPOINTS", origin)
+    pool = look_up(values, "MODEL.ROI_HEAD.ROI_POINT_POOL", origin)
+    test = look_up(values, "MODEL.ROI_HEAD.NMS_CONFIG.TEST", origin)
+    centres = look_up(values, "MODEL.ROI_HEAD.SA_CONFIG.NPOINTS", origin)
+    points = kept[0] * SHARE
+    if list(kept) != [points // SHARE ** (i + 1) for i in range(len(BALLS))]:
+        raise UsageError(f"{origin}: each level must keep one point in {SHARE}, not {kept}")
+    point_range = look_up(values, "DATA_CONFIG.POINT_CLOUD_RANGE", origin)
+    return {
+        "point_range": floats(point_range, 6, "the range of points", origin),
+        "points": points,
+        "coder": "residuals",
+        "roi_coder": "residuals",
+        "proposals_before": test["NMS_PRE_MAXSIZE"],
+        "proposals_test": test["NMS_POST_MAXSIZE"],
+        "proposal_nms": float(test["NMS_THRESH"]),
+        "roi_points": pool["NUM_SAMPLED_POINTS"],
+        "roi_margin": _margin(pool, origin),
+        "roi_centres": list(centres[:2]),
+        "norm_eps": point_layers.NORM_EPS,
+        "interpolation_power": 1,
+        "score_empty": True,
+        "clamped": False,
+    }
+
+
+def _margin(pool: dict, origin: str) -> float:
+    """Metres beyond each face of a RoI; there it is what all of a side grows by."""
+    widths = set(look_up(pool, "POOL_EXTRA_WIDTH", origin))
+    if len(widths) != 1:
+        raise UsageError(f"{origin}: POOL_EXTRA_WIDTH must be the same along x, y and z")
+    return float(widths.pop()) / 2
 
 
 def _grid(detector: str, values: dict, origin: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ CASES = {
     "mmdet3d_pointpillars": {"neck", "cls", "box", "dir", "voxel_features", "top_boxes"},
     "pcdet_second": {"bev", "neck", "cls", "box", "dir", "voxel_features", "top_boxes"},
     "mmdet3d_second": {"bev", "neck", "cls", "box", "dir", "voxel_features", "top_boxes"},
+    "pcdet_pointrcnn": {"point_features", "point_cls", "roi_shared", "roi_boxes", "sampled3"},
     "pcdet_centerpoint": {"neck", "hm", "center", "center_z", "dim", "rot", "top_boxes"},
 }
 
