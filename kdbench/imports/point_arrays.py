@@ -1,4 +1,11 @@
-"""Arrays of PointRCNN as OpenPCDet has them, for points in the order of a case."""
+"""Arrays of PointRCNN as OpenPCDet has them, for points in the order of a case.
+
+They are computed in float64, so that what is compared is not our rounding: a heading is read from
+its cosine and sine, and where both are near 0 the last digits of float32 show in it.
+"""
+
+import copy
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -22,7 +29,8 @@ def point_arrays(
     """All arrays of a network for points (n, 4). Raises DataError if they are not as many as it
     takes: then it draws some at random, and so does its project.
     """
-    network, order = imported.network, imported.settings.order
+    network = copy.deepcopy(imported.network).double()
+    order = imported.settings.order
     if len(points) != network.points:
         raise DataError(f"a case of this network needs {network.points} points, not {len(points)}")
     inputs = _inputs(network, points)
@@ -45,33 +53,40 @@ def point_arrays(
     if "rois" in arrays:
         found |= _second_stage(network, xyz, rows[None], scores, _rois(imported, arrays))
     views = {name: View(x.numpy()) for name, x in found.items()}
-    return views | (_detections(imported, taps, arrays) if "boxes" in arrays else {})
+    if "boxes" in arrays:
+        views |= _detections(network, taps, imported, arrays)
+    return views
 
 
 def _inputs(network: PointRCNN, points: np.ndarray) -> PointInputs:
-    """One frame without labels, its points as they are."""
+    """One frame without labels, its points as they are; sampled in float32, then float64."""
     cloud = torch.from_numpy(np.array(points, np.float32))[None]
     xyz, reflectance = cloud[..., :3].contiguous(), cloud[..., 3:]
-    none = torch.zeros(0, 7)
-    filled = torch.tensor([True])
-    return PointInputs(network.pyramid(xyz), reflectance, filled, [0], [none], [none[:, 0].long()])
+    pyramid, none = network.pyramid(xyz), torch.zeros(0, 7)
+    pyramid = replace(
+        pyramid,
+        xyz=[level.double() for level in pyramid.xyz],
+        above=[(index, weight.double()) for index, weight in pyramid.above],
+    )
+    filled, labels = torch.tensor([True]), none[:, 0].long()
+    return PointInputs(pyramid, reflectance.double(), filled, [0], [none], [labels])
 
 
 def _sampled(inputs: PointInputs) -> list[Tensor]:
     """Which points of the level below each level has kept."""
     levels = inputs.pyramid.xyz
     return [
-        farthest_points(below, above.shape[1])[0]
+        farthest_points(below.float(), above.shape[1])[0]
         for below, above in zip(levels, levels[1:], strict=False)
     ]
 
 
 def _rois(imported: Imported, arrays: dict[str, np.ndarray]) -> Rois:
     """The proposals of a case."""
-    boxes = torch.from_numpy(arrays["rois"])
+    boxes = torch.from_numpy(arrays["rois"]).double()
     labels = torch.from_numpy(arrays["roi_labels"]).long() - FIRST_LABEL["openpcdet"]
     own = torch.tensor(imported.settings.order).argsort()[labels]
-    return Rois(boxes, own, torch.zeros(len(boxes)), torch.zeros_like(own))
+    return Rois(boxes, own, boxes[:, 0], torch.zeros_like(own))
 
 
 def _second_stage(network: PointRCNN, xyz, rows, scores, rois: Rois) -> dict[str, Tensor]:
@@ -90,9 +105,9 @@ def _second_stage(network: PointRCNN, xyz, rows, scores, rois: Rois) -> dict[str
     }
 
 
-def _detections(imported: Imported, taps, arrays: dict[str, np.ndarray]) -> dict[str, View]:
+def _detections(network: PointRCNN, taps, imported: Imported, arrays) -> dict[str, View]:
     """The second stage's boxes; each has one class, that of its proposal."""
     refined, classes = taps["_refinement"], len(imported.settings.classes)
-    boxes = imported.network.refined_boxes(refined.codes, refined.rois)
+    boxes = network.refined_boxes(refined.codes, refined.rois)
     scores = refined.cls.sigmoid()[:, None].expand(-1, classes)
     return detection_arrays(boxes, scores, imported.file.format, arrays)

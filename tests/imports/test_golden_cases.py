@@ -1,5 +1,6 @@
 """What the projects' own code computed from random weights, and what an import makes of them."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -7,6 +8,7 @@ from kdbench.imports.cases import config_of, read_cases, read_inputs
 from kdbench.imports.check import check_case, failures
 from kdbench.imports.network import import_network
 
+DETECTIONS = {"boxes": "boxes", "scores": "score", "labels": "label"}
 CASES = {
     "pcdet_pointpillar": {"neck", "cls", "box", "dir", "voxel_features", "top_boxes"},
     "mmdet3d_pointpillars": {"neck", "cls", "box", "dir", "voxel_features", "top_boxes"},
@@ -79,3 +81,21 @@ def test_older_kernels_of_sparse_convolutions_are_told_by_their_shapes(
         for path in (folder / "checkpoint.pth", tmp_path / "older.pth")
     )
     assert all(torch.equal(expected[k], found[k]) for k in expected)
+
+
+@pytest.mark.parametrize("name", sorted(set(CASES) - {"pcdet_pointrcnn"}))
+def test_detections_of_a_user_pass_too(name, shared, tmp_path):
+    folder = shared / "golden/checkpoints" / name
+    with np.load(folder / "synthetic.npz") as file:
+        found = {new: file[f"top_{old}"] for new, old in DETECTIONS.items()}
+        found["points"] = file["points"]
+    found["labels"] = found["labels"] + name.startswith("pcdet")  # OpenPCDet counts from 1
+    np.savez(tmp_path / "mine.npz", **found)
+    network = imported(folder)
+    (case,) = read_cases(tmp_path / "mine.npz", None)[0]
+    rows = check_case(network, case)
+    assert [row.array for row in rows] == ["boxes", "scores", "labels"] and failures(rows) == ""
+    found["boxes"][0, 6] += 1e-3
+    np.savez(tmp_path / "mine.npz", **found)
+    (case,) = read_cases(tmp_path / "mine.npz", None)[0]
+    assert "boxes" in failures(check_case(network, case))
