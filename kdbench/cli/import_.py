@@ -52,7 +52,7 @@ def import_(
     _tell(imported)
     rows = _check(imported, Path(case), data_root) if case else []
     result = {"name": name, **imported.description(), "unused": imported.unused}
-    write_json(result | {"check": [vars(row) for row in rows]}, json_file)
+    write_json(result | {"check": [row.plain() for row in rows]}, json_file)
     if rows and json_file != "-":
         click.echo("\n".join(["greatest errors:", *map(_line, rows)]))
     if found := failures(rows):

@@ -1,6 +1,8 @@
 """How far a network's arrays are from what its project computed."""
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -30,6 +32,10 @@ class Row:
     error: list[float]  # of boxes by column; else the one greatest error
     unit: str  # "m, rad", "std", or "differ": how many whole numbers are others
     ok: bool
+
+    def plain(self) -> dict[str, Any]:
+        """The row as JSON has it: no infinite numbers."""
+        return vars(self) | {"error": [e if math.isfinite(e) else None for e in self.error]}
 
 
 def is_place(name: str) -> bool:

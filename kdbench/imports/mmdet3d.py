@@ -14,6 +14,7 @@ from kdbench.imports.text_config import read_text
 CLASSES = ("Pedestrian", "Cyclist", "Car")  # in the order of its KITTI configurations
 # Where a generator of anchors puts them.
 GENERATORS = {"AlignedAnchor3DRangeGenerator": "centres", "Anchor3DRangeGenerator": "ends"}
+NORM_EPS = 1e-3  # of its KITTI networks, and of kdbench's
 DIR_OFFSET = -math.pi / 2  # of a head that does not say
 
 
@@ -66,6 +67,7 @@ def settings(
     values = over(PUBLISHED[detector], config or {})
     if "voxel_layer" in values["model"]:  # of the versions before 1.1
         values["model"]["data_preprocessor"] = {"voxel_layer": values["model"]["voxel_layer"]}
+    _check_norms(values["model"], origin)
     classes = _classes(file, config)
     known = Settings(classes, {}, origin)
     options = _grid(detector, values, origin)
@@ -104,6 +106,14 @@ def _of_file(file: Checkpoint) -> dict[str, Any] | None:
         return None
     values = read_text(text, f"{file.path}")
     return values if isinstance(values.get("model"), dict) else None
+
+
+def _check_norms(model: dict, origin: str) -> None:
+    """Raises UsageError for a network whose batch norms have another epsilon than kdbench's."""
+    for name, part in model.items():
+        norm = part.get("norm_cfg") if isinstance(part, dict) else None
+        if isinstance(norm, dict) and norm.get("eps", NORM_EPS) != NORM_EPS:
+            raise UsageError(f"{origin}: {name} has norms with eps {norm['eps']}, not {NORM_EPS}")
 
 
 def _classes(file: Checkpoint, config: dict | None) -> tuple[str, ...]:

@@ -77,10 +77,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path}: not valid YAML") from None
     if not isinstance(values, dict):
         raise UsageError(f"{path}: expected `key: value` lines")
-    base = values.get("DATA_CONFIG", {}).get("_BASE_CONFIG_")
+    data = values.get("DATA_CONFIG")
+    base = data.get("_BASE_CONFIG_") if isinstance(data, dict) else None
     for folder in path.resolve().parents:
         if base and (folder / base).is_file():
-            return {**values, "DATA_CONFIG": over(read_yaml(folder / base), values["DATA_CONFIG"])}
+            return {**values, "DATA_CONFIG": over(read_yaml(folder / base), data)}
     return values
 
 
@@ -90,6 +91,8 @@ def settings(detector: str, config: dict | None, origin: str) -> Settings:
     if config is None:
         origin = f"OpenPCDet's {detector} for KITTI as published"
         notes = (f"no settings given: taken as {origin}",)
+    elif "POINT_CLOUD_RANGE" not in (config.get("DATA_CONFIG") or {}):
+        notes = (f"{origin} and its base say no range of points: taken as published",)
     values = over(PUBLISHED[detector], config or {})
     name = values["MODEL"].get("NAME", NAMES[detector])
     if name != NAMES[detector]:

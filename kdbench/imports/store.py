@@ -13,9 +13,13 @@ from pathlib import Path
 import safetensors
 import safetensors.torch
 
-from kdbench.errors import KdbenchError, UsageError
+from kdbench.detector import Detector
+from kdbench.errors import DataError, KdbenchError, UsageError
 from kdbench.imports.network import Imported
-from kdbench.runs.store import checksum
+from kdbench.registry.suggest import unknown
+from kdbench.runs.build import build_detector
+from kdbench.runs.spec import DetectorSpec
+from kdbench.runs.store import checksum, load_weights
 from kdbench.storage.files import replacing, write_text
 from kdbench.storage.home import home
 
@@ -50,6 +54,25 @@ def save(name: str, imported: Imported, force: bool) -> Path:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return place
+
+
+def load(name: str) -> Detector:
+    """The network of a name with its weights, in evaluation mode.
+
+    Raises UsageError for a name that nothing is kept under, DataError for damaged files.
+    """
+    place = folder(name)
+    try:
+        description = json.loads((place / "network.json").read_text())
+        spec, classes = DetectorSpec(**description["detector"]), description["classes"]
+    except FileNotFoundError:
+        kept = [p.name for p in place.parent.glob("[!.]*")]
+        raise UsageError(unknown("imported network", name, kept)) from None
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise DataError(f"{place / 'network.json'}: damaged ({error})") from None
+    network = build_detector(spec, classes)
+    load_weights(place / "model.safetensors", network)
+    return network.eval()
 
 
 def _write(place: Path, imported: Imported) -> None:
