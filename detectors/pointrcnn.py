@@ -39,7 +39,7 @@ from kdbench.detectors.layers.bin_coder import BinCoder
 from kdbench.detectors.layers.nms_by_class import nms_by_class
 from kdbench.detectors.layers.point_input import fixed_clouds, generator
 from kdbench.detectors.layers.point_pyramid import PointPyramid, build_pyramid
-from kdbench.detectors.layers.pointnet2 import BALLS, PROPAGATION, SCALES, SHARE, PointNet2
+from kdbench.detectors.layers.pointnet2 import BALLS, SHARE, PointNet2
 from kdbench.detectors.layers.rcnn_head import CENTRES, MARGIN, Refinement, RefinementHead
 from kdbench.detectors.layers.residual_coder import ResidualCoder
 from kdbench.detectors.layers.roi_sampling import Rois
@@ -82,7 +82,8 @@ class PointRCNN(Detector):
     `fused_scores` of both stages; `bn_momentum` is PyTorch's; `score_threshold`, `nms_threshold`
     and `nms_after` filter detections.
 
-    For networks from elsewhere: `norm_eps` of the batch norms; the `interpolation_power` of
+    For networks from elsewhere: `widths` in place of the published ones, of all layers that have
+    the same; `norm_eps` of the batch norms; the `interpolation_power` of
     distances; the `roi_margin` (metres) around a proposal from which its points are taken; the IoU
     `proposal_nms` above which a lesser proposal goes when detecting; whether one without points is
     scored (`score_empty`), and whether sizes are `clamped`.
@@ -90,19 +91,11 @@ class PointRCNN(Detector):
 
     name = "pointrcnn"
     paper = "PointRCNN (CVPR 2019, arXiv 1812.04244)"
-    published_widths = (
-        *(width for scales in SCALES for *_, widths in scales for width in widths),
-        *(width for widths in PROPAGATION for width in widths),
-        *point_head.HIDDEN,
-        *rcnn_head.UP,
-        *rcnn_head.MERGE,
-        *(width for *_, widths in rcnn_head.STAGES for width in widths),
-        *rcnn_head.WHOLE,
-        *rcnn_head.HIDDEN,
-    )
+    published_widths = (16, 32, 64, 96, 128, 196, 256, 384, 512)  # each of some of the layers
     neutral = {
         "norm_eps": NORM_EPS, "interpolation_power": 2, "roi_margin": MARGIN,
         "proposal_nms": TEST_NMS, "score_empty": False, "clamped": True,
+        "widths": (),
     }  # fmt: skip
 
     def __init__(
@@ -132,8 +125,11 @@ class PointRCNN(Detector):
         proposal_nms: float = TEST_NMS,
         score_empty: bool = False,
         clamped: bool = True,
+        widths: tuple[int, ...] = (),
     ):
         super().__init__(classes, ratio)
+        chosen = self.chosen_widths(self.published_widths, widths)
+        width = dict(zip(self.published_widths, chosen, strict=True)).__getitem__
         self._range = tuple(point_range)
         self.points, self.even = points, even
         self.rois, self.roi_points, self.centres = rois, roi_points, tuple(roi_centres)
@@ -144,26 +140,29 @@ class PointRCNN(Detector):
         self._check(coder, roi_coder)
         largest = LARGEST if clamped else math.inf
         point_coder = CODERS[coder](largest)
-        self.backbone = PointNet2(1, self.width, bn_momentum)
+        self.backbone = PointNet2(1, width, bn_momentum)
         channels = self.backbone.channels
-        hidden = [self.width(w) for w in point_head.HIDDEN]
+        hidden = [width(w) for w in point_head.HIDDEN]
         self.head = point_head.PointHead(channels, hidden, classes, point_coder, bn_momentum)
         self.released = roi_coder == "residuals"
         second_coder = ROI_CODERS[roi_coder](largest)
         self.rcnn = RefinementHead(
-            channels, self.width, second_coder, bn_momentum, self.centres, self.released
+            channels, width, second_coder, bn_momentum, self.centres, self.released
         )
         for norm in self.modules():
             if isinstance(norm, RowNorm):
                 norm.eps = norm_eps
-        kind = {"bins": Kind.BINS, "residuals": Kind.CODES}[coder]
-        bins = tuple(point_coder.bins) if kind is Kind.BINS else ()
-        self.taps = {
-            "points": TapSpec(Kind.POINTS, channels),
-            "head.cls": TapSpec(Kind.CLS, len(classes)),
-            f"head.{coder}": TapSpec(kind, point_coder.channels, bins=bins),
-        }
         self._codes = f"head.{coder}"
+        self.taps = self._tap_specs(channels, coder, point_coder)
+
+    def _tap_specs(self, channels: int, coder: str, codes) -> dict[str, TapSpec]:
+        kind = {"bins": Kind.BINS, "residuals": Kind.CODES}[coder]
+        bins = tuple(codes.bins) if kind is Kind.BINS else ()
+        return {
+            "points": TapSpec(Kind.POINTS, channels),
+            "head.cls": TapSpec(Kind.CLS, len(self.classes)),
+            self._codes: TapSpec(kind, codes.channels, bins=bins),
+        }
 
     @staticmethod
     def compressed(published: int, ratio: float) -> int:

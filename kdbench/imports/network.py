@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from kdbench.detector import Detector
-from kdbench.errors import DataError
 from kdbench.imports import mmdet3d, pcdet
 from kdbench.imports.checkpoint import Checkpoint, read_checkpoint
 from kdbench.imports.layouts import LAYOUTS, choose
@@ -68,7 +67,7 @@ def import_network(
     else:
         settings = pcdet.settings(name, config, origin)
     widths = LAYOUTS[file.format, name].widths(file)
-    spec = _spec(path, name, widths, settings, options or {})
+    spec = _spec(name, widths, settings, options or {})
     return assemble(file, spec, settings)
 
 
@@ -82,15 +81,11 @@ def assemble(file: Checkpoint, spec: DetectorSpec, settings: Settings) -> Import
     return Imported(network.eval(), spec, settings, file, unused)
 
 
-def _spec(
-    file: Path, name: str, widths: list[int], settings: Settings, given: dict
-) -> DetectorSpec:
+def _spec(name: str, widths: list[int], settings: Settings, given: dict) -> DetectorSpec:
     """The detector's spec: a ratio whose widths are the file's, or else the widths themselves."""
     plugin = detectors.get(name)
     options = settings.options | given
     ratio = fitting_ratio(plugin, widths)
-    if ratio is None and "widths" not in plugin.neutral:
-        raise DataError(f"{file}: its widths are those of no ratio of {name}, which has no others")
     if ratio is None:
         ratio, options = 1.0, {"widths": widths} | options
     options = complete(f"detector {name!r}", plugin, plugin.neutral | options)

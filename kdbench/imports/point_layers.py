@@ -2,8 +2,11 @@
 
 import torch
 
+from kdbench.detectors.layers import point_head, rcnn_head
 from kdbench.detectors.layers.pointnet2 import PROPAGATION, SCALES
 from kdbench.detectors.layers.rcnn_head import STAGES
+from kdbench.detectors.pointrcnn import PointRCNN
+from kdbench.errors import DataError
 from kdbench.imports.checkpoint import Checkpoint
 from kdbench.imports.settings import Settings
 from kdbench.imports.transfer import STATISTICS, Transfer
@@ -27,8 +30,18 @@ ROI_MLPS = [
         (f"rcnn.stages.{i}.scales.0", f"{SECOND}.SA_modules.{i}.mlps.0", len(widths))
         for i, (_, _, widths) in enumerate(STAGES)
     ),
-    ("rcnn.whole", f"{SECOND}.SA_modules.{len(STAGES)}.mlps.0", 3),
+    ("rcnn.whole", f"{SECOND}.SA_modules.{len(STAGES)}.mlps.0", len(rcnn_head.WHOLE)),
 ]
+LAYER_WIDTHS = (
+    *(width for scales in SCALES for *_, widths in scales for width in widths),
+    *(width for widths in PROPAGATION for width in widths),
+    *point_head.HIDDEN,
+    *rcnn_head.UP,
+    *rcnn_head.MERGE,
+    *(width for *_, widths in STAGES for width in widths),
+    *rcnn_head.WHOLE,
+    *rcnn_head.HIDDEN,
+)
 UP, MERGE = f"{SECOND}.xyz_up_layer", f"{SECOND}.merge_down_layer"
 # Branches: kdbench's, theirs, and the numbers of their linear layers there; the last has no norm.
 BRANCHES = [
@@ -40,7 +53,24 @@ BRANCHES = [
 
 
 def point_widths(file: Checkpoint) -> list[int]:
-    """The channels of all layers but the last ones, in the order of the published ones."""
+    """The channels in place of each published width.
+
+    Raises DataError where layers of one published width have several.
+    """
+    found: dict[int, set[int]] = {}
+    for published, width in zip(LAYER_WIDTHS, _layer_widths(file), strict=True):
+        found.setdefault(published, set()).add(width)
+    for published, widths in found.items():
+        if len(widths) > 1:
+            raise DataError(
+                f"{file.path}: its layers of a published width of {published} have several: "
+                f"{', '.join(map(str, sorted(widths)))}"
+            )
+    return [found[published].pop() for published in PointRCNN.published_widths]
+
+
+def _layer_widths(file: Checkpoint) -> list[int]:
+    """The channels of all layers but the last ones, in the order of LAYER_WIDTHS."""
     mlps = [f"{name}.{3 * i}" for _, name, depth in MLPS for i in range(depth)]
     mlps += [f"{BRANCHES[0][1]}.{i}" for i in BRANCHES[0][2][:-1]]
     mlps += [f"{UP}.0", f"{UP}.2", f"{MERGE}.0"]

@@ -72,7 +72,12 @@ def test_a_file_without_version_needs_a_word(shared, tmp_path):
         ("pcdet_second", "backbone_3d.conv_input.0.weight", (16, 3, 3, 3, 5), "other sensors"),
         ("mmdet3d_pointpillars", "voxel_encoder.pfn_layers.0.linear.weight", (64, 11), "nuScenes"),
         ("pcdet_centerpoint", "dense_head.heads_list.1.hm.1.bias", (2,), "several groups"),
-        ("pcdet_pointrcnn", "point_head.cls_layers.0.weight", (100, 128), "no ratio of pointrcnn"),
+        (
+            "pcdet_pointrcnn",
+            "point_head.cls_layers.0.weight",
+            (100, 128),
+            "width of 256 have several: 100, 256",
+        ),
         ("pcdet_pointpillar", "dense_head.conv_cls.weight", (2, 384, 1, 1), "with these classes"),
     ],
 )
