@@ -28,6 +28,8 @@ from kdbench.detectors.layers.pillar_map import (
     pillar_map,
     pillar_tap_specs,
 )
+from kdbench.detectors.layers.row_norm import EPS as NORM_EPS
+from kdbench.detectors.layers.row_norm import set_eps
 from kdbench.ops.voxelise import Grid
 from kdbench.taps import Kind, Taps, TapSpec
 
@@ -45,13 +47,13 @@ class PointPillars(Detector):
 
     For networks from elsewhere: `widths` of the encoder, the stages and the neck, in place of
     those of a ratio; `max_points` a pillar, as published; `padding` of `PillarEncoder`; `anchors`,
-    values of `AnchorForm`.
+    values of `AnchorForm`; `norm_eps` of the batch norms.
     """
 
     name = "pointpillars"
     paper = "PointPillars (CVPR 2019, arXiv 1812.05784)"
     published_widths = (ENCODER_WIDTH, *WIDTHS, *NECK_WIDTHS)
-    neutral = {"widths": (), "max_points": 0, "padding": 0, "anchors": None}
+    neutral = {"widths": (), "max_points": 0, "padding": 0, "anchors": None, "norm_eps": NORM_EPS}
 
     def __init__(
         self,
@@ -69,6 +71,7 @@ class PointPillars(Detector):
         max_points: int = 0,
         padding: int = 0,
         anchors: dict | None = None,
+        norm_eps: float = NORM_EPS,
     ):
         super().__init__(classes, ratio)
         self.grid = Grid(tuple(point_range), (pillar_size, pillar_size))
@@ -84,6 +87,7 @@ class PointPillars(Detector):
         form = anchor_form(anchors or {})
         self.head = AnchorHead(sum(neck_widths), classes, point_range, *cells, form)
         self.taps = self._tap_specs(encoder, sum(neck_widths))
+        set_eps(self, norm_eps)
         # Convolutions are fastest where a pillar's row stays one piece of memory.
         for part in (self.backbone, self.neck):
             part.to(memory_format=torch.channels_last)

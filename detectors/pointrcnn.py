@@ -44,7 +44,7 @@ from kdbench.detectors.layers.rcnn_head import CENTRES, MARGIN, Refinement, Refi
 from kdbench.detectors.layers.residual_coder import ResidualCoder
 from kdbench.detectors.layers.roi_sampling import Rois
 from kdbench.detectors.layers.row_norm import EPS as NORM_EPS
-from kdbench.detectors.layers.row_norm import RowNorm
+from kdbench.detectors.layers.row_norm import set_eps
 from kdbench.errors import UsageError
 from kdbench.ops.roi_points import boxes_to_canonical, from_canonical
 from kdbench.taps import Kind, Rows, Taps, TapSpec
@@ -149,9 +149,7 @@ class PointRCNN(Detector):
         self.rcnn = RefinementHead(
             channels, width, second_coder, bn_momentum, self.centres, self.released
         )
-        for norm in self.modules():
-            if isinstance(norm, RowNorm):
-                norm.eps = norm_eps
+        set_eps(self, norm_eps)
         self._codes = f"head.{coder}"
         self.taps = self._tap_specs(channels, coder, point_coder)
 

@@ -20,6 +20,8 @@ from kdbench.detectors.layers.anchor_head import AnchorHead
 from kdbench.detectors.layers.anchors import anchor_form
 from kdbench.detectors.layers.bev_backbone import BevBackbone, UpsamplingNeck
 from kdbench.detectors.layers.bev_taps import bev_tap_specs, dense_stages, dense_taps
+from kdbench.detectors.layers.row_norm import EPS as NORM_EPS
+from kdbench.detectors.layers.row_norm import set_eps
 from kdbench.detectors.layers.sparse_encoder import STRIDE
 from kdbench.detectors.layers.voxel_map import VoxelInputs, VoxelMap, check_voxels
 from kdbench.ops.voxelise import Grid
@@ -40,13 +42,13 @@ class Second(Detector):
 
     For networks from elsewhere: `widths` of the sparse stages, their output, the map's stages and
     the neck, in place of those of a ratio; `max_points` a voxel, as published; `anchors`, values of
-    `AnchorForm`.
+    `AnchorForm`; `norm_eps` of the batch norms.
     """
 
     name = "second"
     paper = "SECOND (Sensors 2018, doi 10.3390/s18103337)"
     published_widths = (*SPARSE_WIDTHS, SPARSE_OUT, *WIDTHS, *NECK_WIDTHS)
-    neutral = {"widths": (), "max_points": 0, "anchors": None}
+    neutral = {"widths": (), "max_points": 0, "anchors": None, "norm_eps": NORM_EPS}
 
     def __init__(
         self,
@@ -63,6 +65,7 @@ class Second(Detector):
         widths: tuple[int, ...] = (),
         max_points: int = 0,
         anchors: dict | None = None,
+        norm_eps: float = NORM_EPS,
     ):
         super().__init__(classes, ratio)
         grid = Grid(tuple(point_range), tuple(voxel_size))
@@ -77,6 +80,7 @@ class Second(Detector):
         form = anchor_form(anchors or {})
         self.head = AnchorHead(sum(neck_widths), classes, grid.point_range, *cells, form)
         self.taps = self._tap_specs(sum(neck_widths))
+        set_eps(self, norm_eps)
         # Convolutions are fastest where a cell's channels stay one piece of memory.
         for part in (self.backbone, self.neck):
             part.to(memory_format=torch.channels_last)

@@ -2,8 +2,16 @@
 
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 
 EPS = 1e-3  # that of SECOND
+
+
+def set_eps(module: nn.Module, eps: float) -> None:
+    """Gives all batch norms of a module another epsilon."""
+    for norm in module.modules():
+        if isinstance(norm, _BatchNorm):
+            norm.eps = eps
 
 
 class RowNorm(nn.BatchNorm1d):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from kdbench.detectors.layers.row_norm import EPS
 from kdbench.errors import DataError
 from kdbench.imports.checkpoint import Checkpoint
 from kdbench.imports.settings import Settings
@@ -65,7 +66,7 @@ def map_widths(file: Checkpoint, names: Names, stages: int) -> list[int]:
     return widths + [file.shape(f"{names.neck}.{i}.0.weight")[1] for i in range(stages)]
 
 
-def fill_pillars(t: Transfer, names: Names, own: str, settings: Settings, eps: float) -> None:
+def fill_pillars(t: Transfer, names: Names, own: str, settings: Settings) -> None:
     """Ten values a point folded into nine: a pillar's centre in z is the same for all of them.
 
     The function is the same. Legacy pillars of mmdetection3d have offsets to the centre in place
@@ -77,6 +78,7 @@ def fill_pillars(t: Transfer, names: Names, own: str, settings: Settings, eps: f
     w = t.take(f"{name}.linear.weight", (width, POINT_VALUES)).double()
     low, high = (settings.options["point_range"][i] for i in (2, 5))
     scale, shift, mean, var = (t.given[f"{own}.norm.{part}"].double() for part in STATISTICS[:4])
+    eps = settings.options.get("norm_eps", EPS)
     if f"{own}.floor" in t.wanted:  # what a row of zeros becomes
         t.put(f"{own}.floor", shift - mean * scale / (var + eps).sqrt())
     zeros = torch.zeros_like(w[:, 0])

@@ -14,8 +14,6 @@ from kdbench.imports.settings import Settings
 from kdbench.imports.transfer import Transfer
 from kdbench.registry.suggest import unknown
 
-NORM_EPS = 1e-3  # of both projects' pillars and maps, and of kdbench's
-
 
 @dataclass(frozen=True)
 class Layout:
@@ -33,7 +31,7 @@ def _pointpillars(format: str) -> Layout:
         return [bev.pillar_width(file, names), *bev.map_widths(file, names, 3)]
 
     def fill(t: Transfer, settings: Settings) -> None:
-        bev.fill_pillars(t, names, "encoder", settings, NORM_EPS)
+        bev.fill_pillars(t, names, "encoder", settings)
         bev.fill_map(t, names, pointpillars.DEPTHS)
         bev.fill_anchor_head(t, names, settings)
 
@@ -62,7 +60,7 @@ def _centerpoint(format: str) -> Layout:
         return [pillars, *bev.map_widths(file, names, 3), center.head_width(file)]
 
     def fill(t: Transfer, settings: Settings) -> None:
-        bev.fill_pillars(t, names, "encoder.encoder", settings, NORM_EPS)
+        bev.fill_pillars(t, names, "encoder.encoder", settings)
         bev.fill_map(t, names, centerpoint.FORMS["pillar"].depths)
         center.fill_center_head(t, settings)
 

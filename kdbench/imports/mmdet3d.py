@@ -5,16 +5,18 @@ from typing import Any
 
 from packaging.version import InvalidVersion, Version
 
+from kdbench.dataset import Dataset
 from kdbench.detectors.layers.anchors import KITTI_ANCHORS
 from kdbench.errors import DataError, UsageError
 from kdbench.imports.checkpoint import Checkpoint
 from kdbench.imports.settings import Settings, anchor_options, look_up, over, voxel_options
 from kdbench.imports.text_config import read_text
+from kdbench.registry.suggest import unknown
 
 CLASSES = ("Pedestrian", "Cyclist", "Car")  # in the order of its KITTI configurations
 # Where a generator of anchors puts them.
 GENERATORS = {"AlignedAnchor3DRangeGenerator": "centres", "Anchor3DRangeGenerator": "ends"}
-NORM_EPS = 1e-3  # of its KITTI networks, and of kdbench's
+NORMED, NORM_EPS = ("voxel_encoder", "middle_encoder", "backbone", "neck"), 1e-3
 DIR_OFFSET = -math.pi / 2  # of a head that does not say
 
 
@@ -67,10 +69,12 @@ def settings(
     values = over(PUBLISHED[detector], config or {})
     if "voxel_layer" in values["model"]:  # of the versions before 1.1
         values["model"]["data_preprocessor"] = {"voxel_layer": values["model"]["voxel_layer"]}
-    _check_norms(values["model"], origin)
     classes = _classes(file, config)
+    if strange := [name for name in classes if name not in Dataset.classes]:
+        raise DataError(f"{file.path}: {unknown('class', strange[0], Dataset.classes)}")
     known = Settings(classes, {}, origin)
     options = _grid(detector, values, origin)
+    options |= _norm_eps(values["model"], origin)
     options |= _anchors(values, known, options["point_range"], origin)
     legacy = bool(values["model"].get("voxel_encoder", {}).get("legacy", True))
     return Settings(classes, options, origin, legacy, notes)
@@ -108,12 +112,14 @@ def _of_file(file: Checkpoint) -> dict[str, Any] | None:
     return values if isinstance(values.get("model"), dict) else None
 
 
-def _check_norms(model: dict, origin: str) -> None:
-    """Raises UsageError for a network whose batch norms have another epsilon than kdbench's."""
-    for name, part in model.items():
-        norm = part.get("norm_cfg") if isinstance(part, dict) else None
-        if isinstance(norm, dict) and norm.get("eps", NORM_EPS) != NORM_EPS:
-            raise UsageError(f"{origin}: {name} has norms with eps {norm['eps']}, not {NORM_EPS}")
+def _norm_eps(model: dict, origin: str) -> dict[str, float]:
+    """The option `norm_eps`. Raises UsageError unless it is the same for all parts."""
+    parts = [model.get(name) for name in NORMED]
+    norms = [part["norm_cfg"] for part in parts if isinstance(part, dict) and part.get("norm_cfg")]
+    found = {norm.get("eps", NORM_EPS) for norm in norms}
+    if len(found) > 1:
+        raise UsageError(f"{origin}: norms must all have the same eps, not {sorted(found)}")
+    return {"norm_eps": float(*found)} if found else {}
 
 
 def _classes(file: Checkpoint, config: dict | None) -> tuple[str, ...]:
@@ -143,6 +149,7 @@ def _anchors(values: dict, known: Settings, point_range, origin: str) -> dict[st
         look_up(generator, name, origin) for name in ("type", "ranges", "sizes", "rotations")
     )
     ranges = ranges * len(sizes) if len(ranges) == 1 else ranges
+    kind = str(kind).rpartition(".")[2]  # some configurations name the package too
     over_range = {(*r[:2], *r[3:5]) for r in ranges} == {(*point_range[:2], *point_range[3:5])}
     if kind not in GENERATORS or generator.get("align_corner") or not over_range:
         raise UsageError(

@@ -1,7 +1,7 @@
 """From a checkpoint and its settings to a detector with its weights."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +66,9 @@ def import_network(
         settings = mmdet3d.settings(name, file, config, origin, trusted=format is not None)
     else:
         settings = pcdet.settings(name, config, origin)
+    settings = replace(settings, options=settings.options | (options or {}))
     widths = LAYOUTS[file.format, name].widths(file)
-    spec = _spec(name, widths, settings, options or {})
+    spec = _spec(name, widths, settings)
     return assemble(file, spec, settings)
 
 
@@ -81,10 +82,10 @@ def assemble(file: Checkpoint, spec: DetectorSpec, settings: Settings) -> Import
     return Imported(network.eval(), spec, settings, file, unused)
 
 
-def _spec(name: str, widths: list[int], settings: Settings, given: dict) -> DetectorSpec:
+def _spec(name: str, widths: list[int], settings: Settings) -> DetectorSpec:
     """The detector's spec: a ratio whose widths are the file's, or else the widths themselves."""
     plugin = detectors.get(name)
-    options = settings.options | given
+    options = settings.options
     ratio = fitting_ratio(plugin, widths)
     if ratio is None:
         ratio, options = 1.0, {"widths": widths} | options

@@ -62,7 +62,7 @@ def test_pillars_are_as_published(legacy):
     t.wanted = {f"encoder.{k}": v for k, v in t.wanted.items()}
     options = {"point_range": RANGE}
     settings = Settings(("Car",), options, "here", legacy)
-    fill_pillars(t, NAMES["openpcdet"], "encoder", settings, EPS)
+    fill_pillars(t, NAMES["openpcdet"], "encoder", settings)
     encoder.load_state_dict({k.removeprefix("encoder."): v for k, v in t.given.items()})
     pillars = pillarise(cloud(), GRID, 1, MOST)
     assert int(pillars.counts.max()) == MOST and int(pillars.counts.min()) == 1
