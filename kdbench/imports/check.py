@@ -23,7 +23,19 @@ ARRAYS = {
 
 @torch.no_grad()
 def check_case(imported: Imported, case: Case) -> list[Row]:
-    """A row for each array of a case. Raises DataError for an array that is not known here."""
+    """A row for each array of a case.
+
+    Raises DataError for an array that is not known here, and for one of a larger map.
+    """
+    try:
+        return _rows(imported, case)
+    except IndexError:
+        raise DataError(
+            f"{case.name}: names places that this network does not have; is it a case of it?"
+        ) from None
+
+
+def _rows(imported: Imported, case: Case) -> list[Row]:
     if case.options:
         options = imported.spec.options | case.options
         spec = replace(imported.spec, options=options)

@@ -32,6 +32,7 @@ class Checkpoint:
     format: str
     tensors: dict[str, Tensor]
     meta: dict[str, Any]  # what else the file says of itself
+    others: tuple[str, ...] = ()  # names among those of the tensors that are of something else
 
     def shape(self, name: str) -> tuple[int, ...]:
         """The shape of a tensor. Raises DataError when it is not there."""
@@ -62,10 +63,12 @@ def read_checkpoint(path: Path, format: str | None = None) -> Checkpoint:
     tensors = next((content[place] for place in PLACES if place in content), content)
     if not isinstance(tensors, Mapping):
         raise DataError(f"{path}: what it calls its state is no dictionary of tensors")
+    others = tuple(str(k) for k, v in tensors.items() if not isinstance(v, Tensor))
+    others = others if tensors is not content else ()
     tensors = {str(k): v for k, v in tensors.items() if isinstance(v, Tensor)}
     meta = content.get("meta")
     meta = dict(meta) if isinstance(meta, Mapping) else {}
-    return Checkpoint(path, format or _format_of(path, tensors), tensors, meta)
+    return Checkpoint(path, format or _format_of(path, tensors), tensors, meta, others)
 
 
 def _load(path: Path) -> Any:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from kdbench.detector import Detector
+from kdbench.errors import UsageError
 from kdbench.imports import mmdet3d, pcdet
 from kdbench.imports.checkpoint import Checkpoint, read_checkpoint
 from kdbench.imports.layouts import LAYOUTS, choose
@@ -62,10 +63,14 @@ def import_network(
     """
     file = read_checkpoint(path, format)
     name = choose(file, detector)
-    if file.format == "mmdet3d":
-        settings = mmdet3d.settings(name, file, config, origin, trusted=format is not None)
-    else:
-        settings = pcdet.settings(name, config, origin)
+    try:
+        if file.format == "mmdet3d":
+            settings = mmdet3d.settings(name, file, config, origin, trusted=format is not None)
+        else:
+            settings = pcdet.settings(name, config, origin)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        where, what = origin or path, f"{type(error).__name__}: {error}"
+        raise UsageError(f"{where}: no configuration of {name} as known here ({what})") from None
     settings = replace(settings, options=settings.options | (options or {}))
     widths = LAYOUTS[file.format, name].widths(file)
     spec = _spec(name, widths, settings)

@@ -90,6 +90,8 @@ def settings(detector: str, config: dict | None, origin: str) -> Settings:
     notes: tuple[str, ...] = ()
     if config is None:
         origin = f"OpenPCDet's {detector} for KITTI as published"
+        if detector == "centerpoint":
+            origin = "OpenPCDet's pillars for KITTI, with CenterPoint's strides for Waymo"
         notes = (f"no settings given: taken as {origin}",)
     elif "POINT_CLOUD_RANGE" not in (config.get("DATA_CONFIG") or {}):
         notes = (f"{origin} and its base say no range of points: taken as published",)

@@ -1,6 +1,6 @@
 """What a checkpoint does not hold as tensors, and which every importer must know."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from kdbench.dataset import Dataset
@@ -16,7 +16,7 @@ class Settings:
     options: dict[str, Any]  # of kdbench's detector
     origin: str  # where they come from, in words
     legacy: bool = False  # of pillars: absolute coordinates were overwritten by offsets
-    notes: tuple[str, ...] = field(default=())  # lines that a user should read
+    notes: tuple[str, ...] = ()  # lines that a user should read
 
     @property
     def order(self) -> list[int]:

@@ -46,7 +46,7 @@ class Transfer:
                 self.copy(f"{own}.{part}", f"{name}.{part}")
 
     def finish(self) -> tuple[dict[str, Tensor], list[str]]:
-        """All tensors of the network, and the names of counters in the file that it has no use for.
+        """All tensors of the network, and names in the file that it has no use for.
 
         Raises DataError for weights of the file that have no place in the network.
         """
@@ -59,4 +59,4 @@ class Transfer:
                 f"for: {shown}"
             )
         assert set(self.given) == set(self.wanted), set(self.wanted) - set(self.given)
-        return self.given, list(left)
+        return self.given, [*left, *self.file.others]

@@ -116,9 +116,9 @@ def test_every_tensor_has_its_place(kdbench, tmp_path, pcdet_pointpillar, change
 
 
 def test_counters_without_use_are_named(kdbench, tmp_path, pcdet_pointpillar):
-    pcdet_pointpillar["global_step"] = torch.tensor([3])
+    pcdet_pointpillar |= {"global_step": torch.tensor([3]), "names": ["a"]}
     code, _, err = kdbench("import", save(tmp_path / "a.pth", pcdet_pointpillar), "--out", "mine")
-    assert code == 0 and "not used: global_step" in err
+    assert code == 0 and "not used: global_step, names" in err
 
 
 class Thing:
@@ -153,6 +153,8 @@ def test_wrong_names_and_settings_are_told(kdbench, file, tmp_path):
     classes.write_text(yaml.safe_dump(wrong))
     network = tmp_path / "network.yaml"
     network.write_text(yaml.safe_dump({"MODEL": {"NAME": "PVRCNN"}}))
+    empty = tmp_path / "empty.yaml"
+    empty.write_text("MODEL:\nCLASS_NAMES: 3\n")
     for arguments, words in (
         (["--format", "pcdet"], "did you mean 'openpcdet'"),
         (["--detector", "pointpillar"], "did you mean 'pointpillars'"),
@@ -161,6 +163,7 @@ def test_wrong_names_and_settings_are_told(kdbench, file, tmp_path):
         (["--config", classes], "unknown class 'Truck'"),
         (["--config", network], "is of PVRCNN, not of PointPillar"),
         (["--config", tmp_path / "none.yaml"], "cannot be read"),
+        (["--config", empty], "no configuration of pointpillars"),
     ):
         code, _, err = kdbench("import", file, "--out", "mine", *arguments)
         assert code == 2 and words in err, (arguments, err)

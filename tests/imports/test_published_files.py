@@ -41,7 +41,7 @@ def test_a_file_in_published_widths_is_at_ratio_1(name, shared, tmp_path):
     assert (imported.spec.name, imported.spec.ratio) == (detector, 1.0)
     assert "widths" not in imported.spec.options
     assert imported.network.classes == ("Car", "Pedestrian", "Cyclist")
-    assert any("as published" in note for note in imported.settings.notes)
+    assert any("taken as" in note for note in imported.settings.notes)
     theirs = sum(v.numel() for k, v in imported.file.tensors.items() if k.endswith(PARAMETERS))
     own = sum(p.numel() for p in imported.network.parameters())
     assert own == theirs + MORE[detector]
