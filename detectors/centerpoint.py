@@ -23,7 +23,7 @@ from kdbench.dataset import Batch
 from kdbench.detector import Detections, Detector
 from kdbench.detectors.layers.bev_backbone import BevBackbone, UpsamplingNeck
 from kdbench.detectors.layers.bev_taps import bev_tap_specs, dense_stages, dense_taps
-from kdbench.detectors.layers.center_head import CODE_SIZE, CenterHead
+from kdbench.detectors.layers.center_head import CODE_SIZE, LARGEST, NORM_EPS, CenterHead
 from kdbench.detectors.layers.pillar_map import PillarInputs, PillarMap, check_grid
 from kdbench.detectors.layers.sparse_encoder import STRIDE
 from kdbench.detectors.layers.voxel_map import VoxelInputs, VoxelMap, check_voxels
@@ -32,26 +32,30 @@ from kdbench.ops.voxelise import Grid
 from kdbench.registry.suggest import unknown
 from kdbench.taps import Kind, Taps, TapSpec
 
-PILLAR_WIDTH = 64
-SPARSE_WIDTHS, SPARSE_OUT = (16, 32, 64, 64), 128
 HEAD_WIDTH = 64
 FULL_RANGE = (0.0, -39.68, -3.0, 69.12, 39.68, 1.0)
 
 
 @dataclass(frozen=True)
 class Form:
-    """Backbone and neck of a form at ratio 1."""
+    """Encoder, backbone and neck of a form at ratio 1."""
 
+    encoder: tuple[int, ...]  # of voxels: the sparse stages and their output
     widths: tuple[int, ...]
     depths: tuple[int, ...]
     strides: tuple[int, ...]
     neck_widths: tuple[int, ...]
     neck_factors: tuple[int, ...]
 
+    @property
+    def all_widths(self) -> tuple[int, ...]:
+        """Those of the option `widths`, in its order."""
+        return (*self.encoder, *self.widths, *self.neck_widths, HEAD_WIDTH)
+
 
 FORMS = {
-    "pillar": Form((64, 128, 256), (3, 5, 5), (2, 2, 2), (128, 128, 128), (1, 2, 4)),
-    "voxel": Form((128, 256), (5, 5), (1, 2), (256, 256), (1, 2)),
+    "pillar": Form((64,), (64, 128, 256), (3, 5, 5), (2, 2, 2), (128, 128, 128), (1, 2, 4)),
+    "voxel": Form((16, 32, 64, 64, 128), (128, 256), (5, 5), (1, 2), (256, 256), (1, 2)),
 }
 
 
@@ -62,6 +66,10 @@ class CenterPoint(Detector):
     (metres; along x, y and z) set the grid; `bn_momentum` is PyTorch's; `score_threshold`,
     `nms_threshold`, `nms_before` and `nms_after` filter detections.
 
+    For networks from elsewhere: `widths` of the encoder, the stages, the neck and the head, in
+    place of those of a ratio; `strides` of the stages; `max_points` a cell, as published; `padding`
+    of `PillarEncoder`; `head_eps` of the head's batch norms; whether sizes are `clamped`.
+
     NMS is by rotated IoU within a class, with the values published for nuScenes. The authors'
     other choice, circles around centres, needs a radius for each class, and one that keeps two
     cars side by side apart keeps doubles of a car too.
@@ -69,6 +77,11 @@ class CenterPoint(Detector):
 
     name = "centerpoint"
     paper = "CenterPoint (CVPR 2021, arXiv 2006.11275)"
+    published_widths = FORMS["pillar"].all_widths
+    neutral = {
+        "widths": (), "strides": (), "max_points": 0, "padding": 0, "head_eps": NORM_EPS,
+        "clamped": True,
+    }  # fmt: skip
 
     def __init__(
         self,
@@ -84,38 +97,47 @@ class CenterPoint(Detector):
         nms_threshold: float = 0.2,
         nms_before: int = 1000,
         nms_after: int = 83,
+        widths: tuple[int, ...] = (),
+        strides: tuple[int, ...] = (),
+        max_points: int = 0,
+        padding: int = 0,
+        head_eps: float = NORM_EPS,
+        clamped: bool = True,
     ):
         super().__init__(classes, ratio)
         if form not in FORMS:
             raise UsageError(unknown("form of centerpoint", form, FORMS))
         self.filter = (score_threshold, nms_threshold, nms_before, nms_after)
         f = FORMS[form]
+        strides = self._checked(strides, f)
+        *found, head_width = self.chosen_widths(f.all_widths, widths)
+        of_encoder, stages, neck_widths = _split(found, len(f.encoder), len(f.widths))
+        cells = {"pillar": (pillar_size, pillar_size), "voxel": tuple(voxel_size)}[form]
+        grid = Grid(tuple(point_range), cells)
         if form == "pillar":
-            self.encoder = self._pillars(f, tuple(point_range), pillar_size, bn_momentum)
+            check_grid(self.name, grid, math.prod(strides))
+            self.encoder = PillarMap(grid, *of_encoder, bn_momentum, max_points, padding)
         else:
-            self.encoder = self._voxels(f, tuple(point_range), tuple(voxel_size), bn_momentum)
-        widths, neck_widths = ([self.width(w) for w in x] for x in (f.widths, f.neck_widths))
-        self.backbone = BevBackbone(self.encoder.channels, widths, f.depths, f.strides, bn_momentum)
-        self.neck = UpsamplingNeck(widths, neck_widths, f.neck_factors, bn_momentum)
-        place = (self.point_range[:2], self.encoder.cell * f.strides[0])
-        self.head = CenterHead(
-            sum(neck_widths), classes, self.width(HEAD_WIDTH), *place, bn_momentum
-        )
-        self.taps = self._tap_specs(f.strides, sum(neck_widths))
+            check_voxels(self.name, grid, STRIDE * math.prod(strides))
+            *sparse, out = of_encoder
+            self.encoder = VoxelMap(grid, sparse, out, bn_momentum, max_points)
+        self.backbone = BevBackbone(self.encoder.channels, stages, f.depths, strides, bn_momentum)
+        self.neck = UpsamplingNeck(stages, neck_widths, f.neck_factors, bn_momentum)
+        place = (self.point_range[:2], self.encoder.cell * strides[0])
+        norms_and_sizes = (bn_momentum, head_eps, LARGEST if clamped else math.inf)
+        self.head = CenterHead(sum(neck_widths), classes, head_width, *place, *norms_and_sizes)
+        self.taps = self._tap_specs(strides, sum(neck_widths))
         # Convolutions are fastest where a cell's channels stay one piece of memory.
         for part in (self.backbone, self.neck, self.head):
             part.to(memory_format=torch.channels_last)
 
-    def _pillars(self, form: Form, point_range, size: float, momentum: float) -> PillarMap:
-        grid = Grid(point_range, (size, size))
-        check_grid(self.name, grid, math.prod(form.strides))
-        return PillarMap(grid, self.width(PILLAR_WIDTH), momentum)
-
-    def _voxels(self, form: Form, point_range, size, momentum: float) -> VoxelMap:
-        grid = Grid(point_range, size)
-        check_voxels(self.name, grid, STRIDE * math.prod(form.strides))
-        widths = [self.width(w) for w in SPARSE_WIDTHS]
-        return VoxelMap(grid, widths, self.width(SPARSE_OUT), momentum)
+    def _checked(self, strides, form: Form) -> tuple[int, ...]:
+        """The strides chosen, or the form's."""
+        if strides and (len(strides) != len(form.strides) or min(strides) < 1):
+            raise UsageError(f"centerpoint: strides must be {len(form.strides)} whole numbers")
+        if strides and tuple(strides[1:]) != form.strides[1:]:
+            raise UsageError("centerpoint: only the first of the strides can be another")
+        return tuple(strides) or form.strides
 
     def _tap_specs(self, strides, neck: int) -> dict[str, TapSpec]:
         corner, cell = self.head.corner, self.head.cell
@@ -155,3 +177,8 @@ class CenterPoint(Detector):
 
 def _head_outputs(taps: Taps) -> dict[str, Tensor]:
     return {name: taps[f"head.{name}"] for name in ("cls", "box")}
+
+
+def _split(widths: list[int], first: int, second: int) -> tuple[list[int], ...]:
+    """The `first` widths, the `second` ones after them, and the rest."""
+    return widths[:first], widths[first : first + second], widths[first + second :]

@@ -17,6 +17,7 @@ from torch import Tensor
 from kdbench.dataset import Batch
 from kdbench.detector import Detections, Detector
 from kdbench.detectors.layers.anchor_head import AnchorHead
+from kdbench.detectors.layers.anchors import anchor_form
 from kdbench.detectors.layers.bev_backbone import BevBackbone, UpsamplingNeck
 from kdbench.detectors.layers.bev_taps import bev_tap_specs, dense_stages, dense_taps
 from kdbench.detectors.layers.pillar_encoder import PillarEncoder
@@ -27,11 +28,14 @@ from kdbench.detectors.layers.pillar_map import (
     pillar_map,
     pillar_tap_specs,
 )
+from kdbench.detectors.layers.row_norm import EPS as NORM_EPS
+from kdbench.detectors.layers.row_norm import set_eps
 from kdbench.ops.voxelise import Grid
 from kdbench.taps import Kind, Taps, TapSpec
 
 WIDTHS, DEPTHS, STRIDES = (64, 128, 256), (3, 5, 5), (2, 2, 2)
 NECK_WIDTHS, NECK_FACTORS = (128, 128, 128), (1, 2, 4)
+ENCODER_WIDTH = 64
 FULL_RANGE = (0.0, -39.68, -3.0, 69.12, 39.68, 1.0)
 
 
@@ -40,10 +44,16 @@ class PointPillars(Detector):
 
     Options: `point_range` (metres) and `pillar_size` (metres) set the grid; `bn_momentum` is
     PyTorch's; `score_threshold`, `nms_threshold`, `nms_before` and `nms_after` filter detections.
+
+    For networks from elsewhere: `widths` of the encoder, the stages and the neck, in place of
+    those of a ratio; `max_points` a pillar, as published; `padding` of `PillarEncoder`; `anchors`,
+    values of `AnchorForm`; `norm_eps` of the batch norms.
     """
 
     name = "pointpillars"
     paper = "PointPillars (CVPR 2019, arXiv 1812.05784)"
+    published_widths = (ENCODER_WIDTH, *WIDTHS, *NECK_WIDTHS)
+    neutral = {"widths": (), "max_points": 0, "padding": 0, "anchors": None, "norm_eps": NORM_EPS}
 
     def __init__(
         self,
@@ -57,19 +67,27 @@ class PointPillars(Detector):
         nms_threshold: float = 0.01,
         nms_before: int = 100,
         nms_after: int = 50,
+        widths: tuple[int, ...] = (),
+        max_points: int = 0,
+        padding: int = 0,
+        anchors: dict | None = None,
+        norm_eps: float = NORM_EPS,
     ):
         super().__init__(classes, ratio)
         self.grid = Grid(tuple(point_range), (pillar_size, pillar_size))
+        self.max_points = max_points
         check_grid(self.name, self.grid, math.prod(STRIDES))
         self.filter = (score_threshold, nms_threshold, nms_before, nms_after)
-        widths = [self.width(w) for w in WIDTHS]
-        neck_widths = [self.width(w) for w in NECK_WIDTHS]
-        self.encoder = PillarEncoder(widths[0], bn_momentum)
-        self.backbone = BevBackbone(widths[0], widths, DEPTHS, STRIDES, bn_momentum)
+        encoder, *others = self.chosen_widths(self.published_widths, widths)
+        widths, neck_widths = others[: len(WIDTHS)], others[len(WIDTHS) :]
+        self.encoder = PillarEncoder(encoder, bn_momentum, padding)
+        self.backbone = BevBackbone(encoder, widths, DEPTHS, STRIDES, bn_momentum)
         self.neck = UpsamplingNeck(widths, neck_widths, NECK_FACTORS, bn_momentum)
         cells = (self.grid.height // STRIDES[0], self.grid.width // STRIDES[0])
-        self.head = AnchorHead(sum(neck_widths), classes, point_range, *cells)
-        self.taps = self._tap_specs(widths[0], sum(neck_widths))
+        form = anchor_form(anchors or {})
+        self.head = AnchorHead(sum(neck_widths), classes, point_range, *cells, form)
+        self.taps = self._tap_specs(encoder, sum(neck_widths))
+        set_eps(self, norm_eps)
         # Convolutions are fastest where a pillar's row stays one piece of memory.
         for part in (self.backbone, self.neck):
             part.to(memory_format=torch.channels_last)
@@ -91,7 +109,7 @@ class PointPillars(Detector):
         return self.grid.point_range
 
     def prepare(self, batch: Batch) -> PillarInputs:
-        return pillar_inputs(batch, self.grid)
+        return pillar_inputs(batch, self.grid, self.max_points)
 
     def forward(self, inputs: PillarInputs) -> Taps:
         x, taps = pillar_map(self.encoder, self.grid, inputs)

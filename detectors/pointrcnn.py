@@ -26,6 +26,7 @@ Deviations from the paper:
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -33,24 +34,28 @@ from torch import Tensor
 from kdbench.dataset import Batch
 from kdbench.detector import Detections, Detector, merged
 from kdbench.detectors.layers import point_head, rcnn_head, roi_sampling
+from kdbench.detectors.layers.anchors import LARGEST
 from kdbench.detectors.layers.bin_coder import BinCoder
 from kdbench.detectors.layers.nms_by_class import nms_by_class
 from kdbench.detectors.layers.point_input import fixed_clouds, generator
 from kdbench.detectors.layers.point_pyramid import PointPyramid, build_pyramid
 from kdbench.detectors.layers.pointnet2 import BALLS, SHARE, PointNet2
-from kdbench.detectors.layers.rcnn_head import CENTRES, Refinement, RefinementHead
+from kdbench.detectors.layers.rcnn_head import CENTRES, MARGIN, Refinement, RefinementHead
 from kdbench.detectors.layers.residual_coder import ResidualCoder
 from kdbench.detectors.layers.roi_sampling import Rois
+from kdbench.detectors.layers.row_norm import EPS as NORM_EPS
+from kdbench.detectors.layers.row_norm import set_eps
 from kdbench.errors import UsageError
 from kdbench.ops.roi_points import boxes_to_canonical, from_canonical
 from kdbench.taps import Kind, Rows, Taps, TapSpec
 
 FULL_RANGE = (0.0, -40.0, -3.0, 70.4, 40.0, 1.0)
 TRAIN_NMS, TEST_NMS = 0.85, 0.8  # BEV IoU above which the lesser proposal goes
-CODERS = {"bins": lambda: BinCoder(3.0, 0.5, 12), "residuals": ResidualCoder}  # PointRCNN's code
+# Coders by name, made for the greatest logarithm of a size; the bins are those of PointRCNN's code.
+CODERS = {"bins": lambda _: BinCoder(3.0, 0.5, 12), "residuals": partial(ResidualCoder, True)}
 ROI_CODERS = {
-    "bins": lambda: BinCoder(1.5, 0.5, 9, turn=math.pi / 2),
-    "residuals": lambda: ResidualCoder(full_turn=False),
+    "bins": lambda _: BinCoder(1.5, 0.5, 9, turn=math.pi / 2),
+    "residuals": partial(ResidualCoder, False),
 }
 
 
@@ -76,10 +81,22 @@ class PointRCNN(Detector):
     `roi_points` of each, and `roi_centres`, how many of them its two set abstractions keep;
     `fused_scores` of both stages; `bn_momentum` is PyTorch's; `score_threshold`, `nms_threshold`
     and `nms_after` filter detections.
+
+    For networks from elsewhere: `widths` in place of the published ones, of all layers that have
+    the same; `norm_eps` of the batch norms; the `interpolation_power` of
+    distances; the `roi_margin` (metres) around a proposal from which its points are taken; the IoU
+    `proposal_nms` above which a lesser proposal goes when detecting; whether one without points is
+    scored (`score_empty`), and whether sizes are `clamped`.
     """
 
     name = "pointrcnn"
     paper = "PointRCNN (CVPR 2019, arXiv 1812.04244)"
+    published_widths = (16, 32, 64, 96, 128, 196, 256, 384, 512)  # each of some of the layers
+    neutral = {
+        "norm_eps": NORM_EPS, "interpolation_power": 2, "roi_margin": MARGIN,
+        "proposal_nms": TEST_NMS, "score_empty": False, "clamped": True,
+        "widths": (),
+    }  # fmt: skip
 
     def __init__(
         self,
@@ -102,35 +119,52 @@ class PointRCNN(Detector):
         score_threshold: float = 0.1,
         nms_threshold: float = 0.1,
         nms_after: int = 50,
+        norm_eps: float = NORM_EPS,
+        interpolation_power: int = 2,
+        roi_margin: float = MARGIN,
+        proposal_nms: float = TEST_NMS,
+        score_empty: bool = False,
+        clamped: bool = True,
+        widths: tuple[int, ...] = (),
     ):
         super().__init__(classes, ratio)
+        chosen = self.chosen_widths(self.published_widths, widths)
+        width = dict(zip(self.published_widths, chosen, strict=True)).__getitem__
         self._range = tuple(point_range)
         self.points, self.even = points, even
         self.rois, self.roi_points, self.centres = rois, roi_points, tuple(roi_centres)
         self.proposals = (proposals_before, proposals_train, proposals_test)
         self.filter = (score_threshold, nms_threshold, nms_after)
-        self.fused_scores = fused_scores
+        self.fused_scores, self.score_empty = fused_scores, score_empty
+        self.power, self.margin, self.proposal_nms = interpolation_power, roi_margin, proposal_nms
         self._check(coder, roi_coder)
-        point_coder = CODERS[coder]()
-        self.backbone = PointNet2(1, self.width, bn_momentum)
+        largest = LARGEST if clamped else math.inf
+        point_coder = CODERS[coder](largest)
+        self.backbone = PointNet2(1, width, bn_momentum)
         channels = self.backbone.channels
-        hidden = [self.width(w) for w in point_head.HIDDEN]
+        hidden = [width(w) for w in point_head.HIDDEN]
         self.head = point_head.PointHead(channels, hidden, classes, point_coder, bn_momentum)
         self.released = roi_coder == "residuals"
+        second_coder = ROI_CODERS[roi_coder](largest)
         self.rcnn = RefinementHead(
-            channels, self.width, ROI_CODERS[roi_coder](), bn_momentum, self.centres, self.released
+            channels, width, second_coder, bn_momentum, self.centres, self.released
         )
-        kind = {"bins": Kind.BINS, "residuals": Kind.CODES}[coder]
-        bins = tuple(point_coder.bins) if kind is Kind.BINS else ()
-        self.taps = {
-            "points": TapSpec(Kind.POINTS, channels),
-            "head.cls": TapSpec(Kind.CLS, len(classes)),
-            f"head.{coder}": TapSpec(kind, point_coder.channels, bins=bins),
-        }
+        set_eps(self, norm_eps)
         self._codes = f"head.{coder}"
+        self.taps = self._tap_specs(channels, coder, point_coder)
 
-    def width(self, published: int) -> int:
-        return max(1, int(published / round(self.ratio**0.5, 1)))
+    def _tap_specs(self, channels: int, coder: str, codes) -> dict[str, TapSpec]:
+        kind = {"bins": Kind.BINS, "residuals": Kind.CODES}[coder]
+        bins = tuple(codes.bins) if kind is Kind.BINS else ()
+        return {
+            "points": TapSpec(Kind.POINTS, channels),
+            "head.cls": TapSpec(Kind.CLS, len(self.classes)),
+            self._codes: TapSpec(kind, codes.channels, bins=bins),
+        }
+
+    @staticmethod
+    def compressed(published: int, ratio: float) -> int:
+        return max(1, int(published / round(ratio**0.5, 1)))
 
     @property
     def point_range(self) -> tuple[float, ...]:
@@ -156,9 +190,13 @@ class PointRCNN(Detector):
         clouds, filled, seeds = fixed_clouds(
             batch.points, len(batch), self._range, self.points, self.even
         )
-        counts = [self.points // SHARE ** (i + 1) for i in range(len(BALLS))]
-        pyramid = build_pyramid(clouds[..., :3].contiguous(), counts, BALLS)
+        pyramid = self.pyramid(clouds[..., :3].contiguous())
         return PointInputs(pyramid, clouds[..., 3:], filled, seeds, batch.boxes, batch.labels)
+
+    def pyramid(self, xyz: Tensor) -> PointPyramid:
+        """The pyramid over clouds (B, points, 3); their order decides which points it keeps."""
+        counts = [self.points // SHARE ** (i + 1) for i in range(len(BALLS))]
+        return build_pyramid(xyz, counts, BALLS, self.power)
 
     def forward(self, inputs: PointInputs) -> Taps:
         return merged(self.stages(inputs))
@@ -171,13 +209,14 @@ class PointRCNN(Detector):
         yield {"head.cls": cls[:, :, None, None], self._codes: codes[:, :, None, None]}
         boxes, scores, labels = self.head.boxes(cls, codes, xyz)
         rois = self._rois(inputs, boxes, scores, labels)
-        *cloud, filled = rcnn_head.pool(rois, xyz, rows.detach(), scores, self.roi_points)
+        pooled = (xyz, rows.detach(), scores, self.roi_points, self.margin)
+        *cloud, filled = rcnn_head.pool(rois, *pooled)
         yield {"_refinement": Refinement(rois, *self.rcnn(*cloud), filled, inputs.filled)}
 
     def _rois(self, inputs: PointInputs, boxes, scores, labels) -> Rois:
         """Proposals; in training those to learn from."""
         before, train, test = self.proposals
-        after, threshold = (train, TRAIN_NMS) if self.training else (test, TEST_NMS)
+        after, threshold = (train, TRAIN_NMS) if self.training else (test, self.proposal_nms)
         rois = roi_sampling.propose(boxes, scores, labels, inputs.filled, before, after, threshold)
         if not self.training:
             return rois
@@ -209,13 +248,12 @@ class PointRCNN(Detector):
     def predict(self, taps: Taps) -> list[Detections]:
         refined: Refinement = taps["_refinement"]
         labels = refined.rois.labels
-        sizes = self._reference_sizes(refined.rois)
-        local = self.rcnn.coder.decode(refined.codes.float(), sizes)
-        boxes = from_canonical(local, refined.rois.boxes)
+        boxes = self.refined_boxes(refined.codes, refined.rois)
         scores = refined.cls.float().sigmoid()
         if self.fused_scores:
             scores = (scores * refined.rois.scores).sqrt()
-        scores = scores.where(refined.filled, -1.0)
+        if not self.score_empty:
+            scores = scores.where(refined.filled, -1.0)
         by_class = scores.new_full((len(scores), len(self.classes)), -1.0)
         by_class.scatter_(1, labels.unsqueeze(1), scores.unsqueeze(1))
         least, threshold, limit = self.filter
@@ -223,6 +261,11 @@ class PointRCNN(Detector):
         return [
             nms_by_class(boxes[i], by_class[i], least, threshold, len(boxes), limit) for i in frames
         ]
+
+    def refined_boxes(self, codes: Tensor, rois: Rois) -> Tensor:
+        """Boxes (r, 7) of the second stage's codes (r, channels) for its proposals."""
+        local = self.rcnn.coder.decode(codes.float(), self._reference_sizes(rois))
+        return from_canonical(local, rois.boxes)
 
 
 def _point_rows(rows: Tensor, xyz: Tensor) -> Rows:

@@ -17,8 +17,11 @@ from torch import Tensor
 from kdbench.dataset import Batch
 from kdbench.detector import Detections, Detector
 from kdbench.detectors.layers.anchor_head import AnchorHead
+from kdbench.detectors.layers.anchors import anchor_form
 from kdbench.detectors.layers.bev_backbone import BevBackbone, UpsamplingNeck
 from kdbench.detectors.layers.bev_taps import bev_tap_specs, dense_stages, dense_taps
+from kdbench.detectors.layers.row_norm import EPS as NORM_EPS
+from kdbench.detectors.layers.row_norm import set_eps
 from kdbench.detectors.layers.sparse_encoder import STRIDE
 from kdbench.detectors.layers.voxel_map import VoxelInputs, VoxelMap, check_voxels
 from kdbench.ops.voxelise import Grid
@@ -36,10 +39,16 @@ class Second(Detector):
     Options: `point_range` (metres) and `voxel_size` (metres along x, y and z) set the grid;
     `bn_momentum` is PyTorch's; `score_threshold`, `nms_threshold`, `nms_before` and `nms_after`
     filter detections.
+
+    For networks from elsewhere: `widths` of the sparse stages, their output, the map's stages and
+    the neck, in place of those of a ratio; `max_points` a voxel, as published; `anchors`, values of
+    `AnchorForm`; `norm_eps` of the batch norms.
     """
 
     name = "second"
     paper = "SECOND (Sensors 2018, doi 10.3390/s18103337)"
+    published_widths = (*SPARSE_WIDTHS, SPARSE_OUT, *WIDTHS, *NECK_WIDTHS)
+    neutral = {"widths": (), "max_points": 0, "anchors": None, "norm_eps": NORM_EPS}
 
     def __init__(
         self,
@@ -53,20 +62,25 @@ class Second(Detector):
         nms_threshold: float = 0.01,
         nms_before: int = 100,
         nms_after: int = 50,
+        widths: tuple[int, ...] = (),
+        max_points: int = 0,
+        anchors: dict | None = None,
+        norm_eps: float = NORM_EPS,
     ):
         super().__init__(classes, ratio)
         grid = Grid(tuple(point_range), tuple(voxel_size))
         check_voxels(self.name, grid, STRIDE * NECK_FACTORS[-1])
         self.filter = (score_threshold, nms_threshold, nms_before, nms_after)
-        sparse_widths, widths, neck_widths = (
-            [self.width(w) for w in published] for published in (SPARSE_WIDTHS, WIDTHS, NECK_WIDTHS)
-        )
-        self.encoder = VoxelMap(grid, sparse_widths, self.width(SPARSE_OUT), bn_momentum)
+        *sparse_widths, sparse_out, a, b, c, d = self.chosen_widths(self.published_widths, widths)
+        widths, neck_widths = (a, b), (c, d)
+        self.encoder = VoxelMap(grid, sparse_widths, sparse_out, bn_momentum, max_points)
         self.backbone = BevBackbone(self.encoder.channels, widths, DEPTHS, STRIDES, bn_momentum)
         self.neck = UpsamplingNeck(widths, neck_widths, NECK_FACTORS, bn_momentum)
         cells = (self.encoder.height, self.encoder.width)
-        self.head = AnchorHead(sum(neck_widths), classes, grid.point_range, *cells)
+        form = anchor_form(anchors or {})
+        self.head = AnchorHead(sum(neck_widths), classes, grid.point_range, *cells, form)
         self.taps = self._tap_specs(sum(neck_widths))
+        set_eps(self, norm_eps)
         # Convolutions are fastest where a cell's channels stay one piece of memory.
         for part in (self.backbone, self.neck):
             part.to(memory_format=torch.channels_last)

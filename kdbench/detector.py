@@ -1,7 +1,7 @@
 """The contract of a detector."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -36,6 +36,7 @@ class Detector(nn.Module, ABC):
     limits: ClassVar[dict[str, tuple[float, float]]] = {
         "bn_momentum": (0.0, 1.0), "score_threshold": (0.0, 1.0), "nms_threshold": (0.0, 1.0),
     }  # fmt: skip
+    published_widths: ClassVar[tuple[int, ...]] = ()  # in the order of the option `widths`, if any
     taps: TapSpecs  # set by __init__
 
     def __init__(self, classes: tuple[str, ...], ratio: float = 1.0):
@@ -47,7 +48,20 @@ class Detector(nn.Module, ABC):
 
     def width(self, published: int) -> int:
         """A published channel width at this ratio, at least 1."""
-        return max(1, int(published / self.ratio**0.5))
+        return self.compressed(published, self.ratio)
+
+    @staticmethod
+    def compressed(published: int, ratio: float) -> int:
+        """A published channel width at a ratio, at least 1."""
+        return max(1, int(published / ratio**0.5))
+
+    def chosen_widths(self, published: Sequence[int], chosen: Sequence[int]) -> list[int]:
+        """The widths `chosen`, or where there are none the published ones at this ratio."""
+        if not chosen:
+            return [self.width(w) for w in published]
+        if len(chosen) != len(published) or min(chosen) < 1:
+            raise UsageError(f"{self.name}: widths must be {len(published)} numbers of at least 1")
+        return list(chosen)
 
     @abstractmethod
     def prepare(self, batch: Batch) -> Any:

@@ -23,7 +23,7 @@ FLOORS = (
     {"detector", "method"},
     {"evaluation", "measure", "registry"},
     {"datasets", "detectors", "methods", "runs"},
-    {"leaderboard", "training"},
+    {"imports", "leaderboard", "training"},
     {"sweep", "viewing"},
     {"cli"},
     {"__main__"},

@@ -19,8 +19,9 @@ CLS_WEIGHT, BOX_WEIGHT, DIR_WEIGHT = 1.0, 2.0, 0.2  # published loss weights
 class AnchorHead(nn.Module):
     """1x1 convolutions over the neck; class and box of `len(classes) * 2` anchors a cell."""
 
-    def __init__(self, inputs: int, classes, point_range, height: int, width: int):
+    def __init__(self, inputs: int, classes, point_range, height: int, width: int, form=A.OWN_FORM):
         super().__init__()
+        self.form = form
         self.classes = tuple(classes)
         self.per_cell = len(classes) * len(A.HEADINGS)
         self.sizes = {"cls": len(classes), "box": 7, "dir": 2}  # values an anchor
@@ -31,7 +32,7 @@ class AnchorHead(nn.Module):
         nn.init.normal_(self.outputs.weight[cls : cls + box], std=0.001)
         with torch.no_grad():
             self.outputs.bias[:cls] = -math.log(99)  # a prior of 0.01, for the focal loss
-        grid = A.make_anchors(classes, point_range, height, width)
+        grid = A.make_anchors(classes, point_range, height, width, form)
         self.register_buffer("anchors", grid, persistent=False)  # (H, W, A, 7)
         by_class = grid.unflatten(2, (len(classes), len(A.HEADINGS))).permute(2, 0, 1, 3, 4)
         footprints = aligned_footprints(by_class.flatten(1, 3))
@@ -47,7 +48,7 @@ class AnchorHead(nn.Module):
 
     def decode(self, codes: Tensor) -> Tensor:
         """Box codes (..., H, W, A, 7) to boxes; headings without the direction classifier."""
-        return A.decode(codes, self.anchors)
+        return A.decode(codes, self.anchors, self.form.largest)
 
     def assign(self, boxes: list[Tensor], labels: list[Tensor]) -> Tensor:
         """The box index of each anchor (B, H, W, A), BACKGROUND or IGNORED.
@@ -78,7 +79,7 @@ class AnchorHead(nn.Module):
         cls = focal.where((owner != A.IGNORED).unsqueeze(-1), 0.0).sum()
         codes = A.encode(targets, self.anchors[tuple(cell)])
         box = box_code_loss(outputs["box"][on], codes).sum()
-        bins = A.heading_bin(targets[:, 6])
+        bins = A.heading_bin(targets[:, 6], self.form.first_bin)
         direction = F.cross_entropy(outputs["dir"][on], bins, reduction="sum")
         return {
             "cls": CLS_WEIGHT * cls / count,
@@ -107,15 +108,21 @@ class AnchorHead(nn.Module):
 
     def _predict_frame(self, scores, codes, dirs, *limits) -> Detections:
         codes, dirs = codes.flatten(0, 1), dirs.flatten(0, 1)  # (cells, A, ...): no copies
-        anchors = self.anchors.view(-1, 7)
 
         def decode(index):
             place = index // self.per_cell, index % self.per_cell
-            boxes = A.decode(codes[place].float(), anchors[index])
-            boxes[:, 6] = A.set_heading(boxes[:, 6], dirs[place].argmax(1))
-            return boxes
+            return self.boxes(codes[place], dirs[place], index)
 
         return nms_of_candidates(decode, scores.reshape(-1, len(self.classes)), *limits)
+
+    def boxes(self, codes: Tensor, dirs: Tensor, index: Tensor) -> Tensor:
+        """Boxes (k, 7) of codes (k, 7) and direction logits (k, 2) at anchors of an index (k,).
+
+        The index counts anchors by row, column and place in the cell.
+        """
+        boxes = A.decode(codes.float(), self.anchors.view(-1, 7)[index], self.form.largest)
+        boxes[:, 6] = A.set_heading(boxes[:, 6], dirs.argmax(1), self.form.first_bin)
+        return boxes
 
 
 def _of_classes(labels: list[Tensor], classes: int) -> list[tuple[Tensor, Tensor]]:

@@ -1,7 +1,7 @@
 """Anchors, their matching to ground truth, and the box code (SECOND, PointPillars)."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -30,27 +30,84 @@ KITTI_ANCHORS = {
     "Cyclist": AnchorClass((1.76, 0.6, 1.73), -0.6, 0.5, 0.35),
 }
 HEADINGS = (0.0, math.pi / 2)
+FIRST_BIN = (
+    -math.pi / 4
+)  # away from the two headings most objects have, along and across the street
+LARGEST = 4.0  # log of a size over the anchor's
 
 
-def make_anchors(classes, point_range, height: int, width: int) -> Tensor:
-    """Anchor boxes (height, width, len(classes) * 2, 7), centred on the cells of the map.
+@dataclass(frozen=True)
+class AnchorForm:
+    """How anchors are laid out, and what a head's codes and directions mean at them.
 
-    Raises UsageError for a class without published anchors.
+    The defaults are kdbench's. Networks trained elsewhere come with their own.
+    """
+
+    sizes: tuple = ()  # of each class length, width, height in metres; empty: of KITTI_ANCHORS
+    bottoms: tuple = ()  # of each class z of the bottom face, metres; empty: of KITTI_ANCHORS
+    headings: tuple = HEADINGS  # radians
+    at: str = "centres"  # of the map's cells; or "ends": evenly from end to end of the range
+    first_bin: float = FIRST_BIN  # radians: where the half-turn of direction 0 begins
+    clamped: bool = True  # no decoded size exceeds e^4 times the anchor's
+
+    def __post_init__(self):
+        if self.at not in ("centres", "ends") or len(self.headings) != len(HEADINGS):
+            raise UsageError("anchors: `at` must be centres or ends, and there must be 2 headings")
+
+    @property
+    def largest(self) -> float:
+        """The greatest logarithm of a size that `decode` takes as it is."""
+        return LARGEST if self.clamped else math.inf
+
+
+OWN_FORM = AnchorForm()
+
+
+def anchor_form(values: dict) -> AnchorForm:
+    """The form with these values. Raises UsageError for a name that it does not have."""
+    known = [f.name for f in fields(AnchorForm)]
+    for name in values:
+        if name not in known:
+            raise UsageError(unknown("value of option anchors", name, known))
+    return AnchorForm(**values)
+
+
+def make_anchors(
+    classes, point_range, height: int, width: int, form: AnchorForm = OWN_FORM
+) -> Tensor:
+    """Anchor boxes (height, width, len(classes) * 2, 7) over the cells of the map.
+
+    Raises UsageError for a class without published anchors, and for a form of other classes.
     """
     x0, y0, _, x1, y1, _ = point_range
-    x = x0 + (torch.arange(width, dtype=torch.float32) + 0.5) * ((x1 - x0) / width)
-    y = y0 + (torch.arange(height, dtype=torch.float32) + 0.5) * ((y1 - y0) / height)
+    x, y = _places(x0, x1, width, form.at), _places(y0, y1, height, form.at)
     anchors = torch.zeros(height, width, len(classes), len(HEADINGS), 7)
     anchors[..., 0] = x.view(1, -1, 1, 1)
     anchors[..., 1] = y.view(-1, 1, 1, 1)
-    for i, name in enumerate(classes):
+    for i, (size, bottom) in enumerate(_shapes(classes, form)):
+        anchors[:, :, i, :, 2] = bottom + size[2] / 2
+        anchors[:, :, i, :, 3:6] = torch.tensor(size)
+    anchors[..., 6] = torch.tensor(form.headings)
+    return anchors.flatten(2, 3)
+
+
+def _places(low: float, high: float, cells: int, at: str) -> Tensor:
+    """Where anchors stand along an axis (cells,)."""
+    if at == "ends":
+        return torch.linspace(low, high, cells)
+    return low + (torch.arange(cells, dtype=torch.float32) + 0.5) * ((high - low) / cells)
+
+
+def _shapes(classes, form: AnchorForm) -> list[tuple[tuple, float]]:
+    """Size and bottom of the anchors of each class."""
+    for name in classes:
         if name not in KITTI_ANCHORS:
             raise UsageError(unknown("class of anchors", name, KITTI_ANCHORS))
-        anchor = KITTI_ANCHORS[name]
-        anchors[:, :, i, :, 2] = anchor.bottom + anchor.size[2] / 2
-        anchors[:, :, i, :, 3:6] = torch.tensor(anchor.size)
-    anchors[..., 6] = torch.tensor(HEADINGS)
-    return anchors.flatten(2, 3)
+    sizes = form.sizes or [KITTI_ANCHORS[name].size for name in classes]
+    bottoms = form.bottoms or [KITTI_ANCHORS[name].bottom for name in classes]
+    if not len(sizes) == len(bottoms) == len(classes):
+        raise UsageError(f"anchors: {len(classes)} classes need as many sizes and bottoms")
+    return list(zip(sizes, bottoms, strict=True))
 
 
 def encode(boxes: Tensor, anchors: Tensor) -> Tensor:
@@ -70,10 +127,10 @@ def encode(boxes: Tensor, anchors: Tensor) -> Tensor:
     )
 
 
-def decode(codes: Tensor, anchors: Tensor) -> Tensor:
-    """The inverse of `encode`; no size exceeds e^4 times the anchor's, however wild the code."""
+def decode(codes: Tensor, anchors: Tensor, largest: float = LARGEST) -> Tensor:
+    """The inverse of `encode`; no size exceeds e^largest times the anchor's, however wild."""
     diagonal = torch.hypot(anchors[..., 3], anchors[..., 4])
-    size = torch.exp(codes[..., 3:6].clamp(max=4)) * anchors[..., 3:6]
+    size = torch.exp(codes[..., 3:6].clamp(max=largest)) * anchors[..., 3:6]
     return torch.stack(
         [
             codes[..., 0] * diagonal + anchors[..., 0],
@@ -86,17 +143,14 @@ def decode(codes: Tensor, anchors: Tensor) -> Tensor:
     )
 
 
-def heading_bin(yaw: Tensor) -> Tensor:
-    """Which half-turn a heading points to: 0 or 1, the border at -pi/4 and 3 pi/4.
-
-    The border is away from the two headings most objects have, along and across the street.
-    """
-    return (wrap_angle(yaw + math.pi / 4) < 0).long()
+def heading_bin(yaw: Tensor, first: float = FIRST_BIN) -> Tensor:
+    """Which half-turn a heading points to: 0 from `first` on, 1 from `first` + pi on."""
+    return (wrap_angle(yaw - first) < 0).long()
 
 
-def set_heading(yaw: Tensor, half: Tensor) -> Tensor:
+def set_heading(yaw: Tensor, half: Tensor, first: float = FIRST_BIN) -> Tensor:
     """`yaw`, turned by pi where its half-turn is not `half`; in [-pi, pi)."""
-    return wrap_angle(yaw + math.pi * (heading_bin(yaw) != half))
+    return wrap_angle(yaw + math.pi * (heading_bin(yaw, first) != half))
 
 
 def match(iou: Tensor, matched: float, unmatched: float) -> Tensor:

@@ -6,11 +6,13 @@ import torch
 from torch import Tensor, nn
 
 
-def conv_block(inputs: int, outputs: int, stride: int, momentum: float) -> nn.Sequential:
+def conv_block(
+    inputs: int, outputs: int, stride: int, momentum: float, eps: float = 1e-3
+) -> nn.Sequential:
     """3x3 convolution, batch norm, ReLU."""
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False),
-        nn.BatchNorm2d(outputs, eps=1e-3, momentum=momentum),
+        nn.BatchNorm2d(outputs, eps=eps, momentum=momentum),
         nn.ReLU(inplace=True),
     )
 

@@ -23,6 +23,7 @@ from kdbench.ops.constants import constant
 CODE = {"offset": 2, "z": 1, "size": 3, "heading": 2}  # a branch each, in the order of the code
 CODE_SIZE = sum(CODE.values())
 BOX_WEIGHT = 2.0  # published for Waymo, scored by IoU as KITTI is; nuScenes has 0.25
+NORM_EPS = 1e-3  # of batch norms; published networks have others
 LARGEST = 4.0  # log of metres: no box is longer than 54 m, however wild its code
 
 
@@ -41,17 +42,23 @@ class CenterHead(nn.Module):
     """A shared 3x3 convolution over the neck, then a branch of two for each output.
 
     `width` are the channels of the shared layer and within each branch, `corner` (x, y) and
-    `cell` the map's, in metres.
+    `cell` the map's, in metres; `largest` is the greatest logarithm of a size that is taken as it
+    is.
     """
 
-    def __init__(self, inputs: int, classes, width: int, corner, cell: float, momentum: float):
+    def __init__(
+        self, inputs: int, classes, width: int, corner, cell: float, momentum: float,
+        eps: float = NORM_EPS, largest: float = LARGEST,
+    ):  # fmt: skip
         super().__init__()
         self.classes, self.corner, self.cell = tuple(classes), tuple(corner), cell
-        self.shared = conv_block(inputs, width, 1, momentum)
+        self.largest = largest
+        self.shared = conv_block(inputs, width, 1, momentum, eps)
         self.branches = nn.ModuleDict(
             {
                 name: nn.Sequential(
-                    conv_block(width, width, 1, momentum), nn.Conv2d(width, size, 3, padding=1)
+                    conv_block(width, width, 1, momentum, eps),
+                    nn.Conv2d(width, size, 3, padding=1),
                 )
                 for name, size in {"heat": len(classes), **CODE}.items()
             }
@@ -84,7 +91,7 @@ class CenterHead(nn.Module):
         row = torch.arange(height, device=codes.device).view(-1, 1, 1)
         x = (codes[..., 0] + column) * self.cell + self.corner[0]
         y = (codes[..., 1] + row) * self.cell + self.corner[1]
-        size = codes[..., 3:6].clamp(max=LARGEST).exp()
+        size = codes[..., 3:6].clamp(max=self.largest).exp()
         return torch.cat([torch.stack([x, y, codes[..., 2]], -1), size, _yaw(codes)], dim=-1)
 
     def centres(self, batch: Batch, height: int, width: int) -> Centres:

@@ -20,9 +20,9 @@ class PillarInputs:
     features: Tensor  # (n, 9)
 
 
-def pillar_inputs(batch: Batch, grid: Grid) -> PillarInputs:
-    """The pillars of a batch."""
-    pillars = pillarise(batch.points, grid, len(batch))
+def pillar_inputs(batch: Batch, grid: Grid, most: int = 0) -> PillarInputs:
+    """The pillars of a batch; with `most` the first points of each alone."""
+    pillars = pillarise(batch.points, grid, len(batch), most)
     return PillarInputs(pillars, decorate(pillars, grid))
 
 
@@ -43,12 +43,15 @@ def pillar_tap_specs(grid: Grid, channels: int) -> dict[str, TapSpec]:
 
 
 class PillarMap(nn.Module):
-    """Encodes the pillars of `grid` and places them on a map."""
+    """Encodes the pillars of `grid` and places them on a map.
 
-    def __init__(self, grid: Grid, channels: int, momentum: float):
+    `most` is the cap on a pillar's points, `padding` that of `PillarEncoder`.
+    """
+
+    def __init__(self, grid: Grid, channels: int, momentum: float, most: int = 0, padding: int = 0):
         super().__init__()
-        self.grid, self.channels = grid, channels
-        self.encoder = PillarEncoder(channels, momentum)
+        self.grid, self.channels, self.most = grid, channels, most
+        self.encoder = PillarEncoder(channels, momentum, padding)
 
     @property
     def cell(self) -> float:
@@ -61,7 +64,7 @@ class PillarMap(nn.Module):
 
     def prepare(self, batch: Batch) -> PillarInputs:
         """The pillars of a batch."""
-        return pillar_inputs(batch, self.grid)
+        return pillar_inputs(batch, self.grid, self.most)
 
     def forward(self, inputs: PillarInputs) -> tuple[Tensor, dict[str, Rows]]:
         """The map (B, C, H, W) of prepared pillars, and their taps."""

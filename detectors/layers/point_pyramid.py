@@ -22,17 +22,17 @@ class PointPyramid:
     above: list[tuple[Tensor, Tensor]]
 
 
-def build_pyramid(xyz: Tensor, counts: list[int], balls) -> PointPyramid:
+def build_pyramid(xyz: Tensor, counts: list[int], balls, power: int = 2) -> PointPyramid:
     """The pyramid over points (B, N, 3) with `counts` points in the levels above.
 
     `balls` holds for each of these levels the pairs of a radius in metres and how many
-    neighbours to take within it.
+    neighbours to take within it, `power` is that of distances in `three_nearest`.
     """
     levels, groups, above = [xyz], [], []
     for count, pairs in zip(counts, balls, strict=True):
         below = levels[-1]
         kept = gather_rows(below, farthest_points(below, count))
         groups.append([ball_query(kept, below, radius, k) for radius, k in pairs])
-        above.append(three_nearest(below, kept))
+        above.append(three_nearest(below, kept, power))
         levels.append(kept)
     return PointPyramid(levels, groups, above)

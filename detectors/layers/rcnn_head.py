@@ -45,14 +45,15 @@ class Refinement:
 
 
 def pool(
-    rois: Rois, xyz: Tensor, rows: Tensor, scores: Tensor, count: int
+    rois: Rois, xyz: Tensor, rows: Tensor, scores: Tensor, count: int, margin: float = MARGIN
 ) -> tuple[Tensor, Tensor, Tensor]:
     """`count` points in and around each RoI: (R, count, LOCAL), their features, and if any.
 
+    Around a RoI is up to `margin` metres beyond each face.
     Takes all points (B, N, 3) with features (B, N, C) and first-stage scores (B, N). A RoI
     without points gets zeros.
     """
-    found = [roi_points(xyz[i], enlarge(rois.of(i)[0], MARGIN), count) for i in range(len(xyz))]
+    found = [roi_points(xyz[i], enlarge(rois.of(i)[0], margin), count) for i in range(len(xyz))]
     index, inside = (torch.cat(parts) for parts in zip(*found, strict=True))
     index = index + (rois.frame * xyz.shape[1]).unsqueeze(1)
     points, features, score = (x.flatten(0, 1)[index] for x in (xyz, rows, scores))

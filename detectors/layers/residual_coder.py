@@ -14,11 +14,11 @@ class ResidualCoder:
     Offsets and sizes as SECOND codes them, to a box of a reference size at the point: the mean size
     of the class, or that of a proposal.
     The heading is its cosine and sine (`full_turn`, 8 channels) or, where half a turn does not
-    count, its angle (7 channels).
+    count, its angle (7 channels). No decoded size exceeds e^`largest` times its reference.
     """
 
-    def __init__(self, full_turn: bool = True):
-        self.full_turn = full_turn
+    def __init__(self, full_turn: bool = True, largest: float = A.LARGEST):
+        self.full_turn, self.largest = full_turn, largest
         self.channels = 8 if full_turn else 7
 
     def loss(self, codes: Tensor, boxes: Tensor, sizes: Tensor) -> Tensor:
@@ -33,7 +33,7 @@ class ResidualCoder:
         heading = codes[:, 6:]
         if self.full_turn:
             heading = torch.atan2(codes[:, 7:8], codes[:, 6:7])
-        boxes = A.decode(torch.cat([codes[:, :6], heading], dim=1), _at_point(sizes))
+        boxes = A.decode(torch.cat([codes[:, :6], heading], dim=1), _at_point(sizes), self.largest)
         return torch.cat([boxes[:, :6], wrap_angle(boxes[:, 6:])], dim=1)
 
 

@@ -26,12 +26,12 @@ class VoxelInputs:
 class VoxelMap(nn.Module):
     """Encodes the voxels of `grid`, and lays what is left of z side by side on a map.
 
-    `widths` and `out` are the channels of the `SparseEncoder`.
+    `widths` and `out` are the channels of the `SparseEncoder`, `most` the cap on a voxel's points.
     """
 
-    def __init__(self, grid: Grid, widths, out: int, momentum: float):
+    def __init__(self, grid: Grid, widths, out: int, momentum: float, most: int = 0):
         super().__init__()
-        self.grid = grid
+        self.grid, self.most = grid, most
         # As published, one layer of cells more than the range has: 41, which ends as 2.
         self.shape = (grid.depth + 1, grid.height, grid.width)
         self.encoder = SparseEncoder(POINT_FEATURES, widths, out, momentum)
@@ -49,7 +49,7 @@ class VoxelMap(nn.Module):
 
     def prepare(self, batch: Batch) -> VoxelInputs:
         """The voxels of a batch."""
-        voxels = voxelise(batch.points, self.grid, len(batch))
+        voxels = voxelise(batch.points, self.grid, len(batch), self.most)
         rows = SparseTensor(voxels.features, voxels.coordinates, self.shape, voxels.frames)
         return VoxelInputs(rows, self._counts(voxels))
 

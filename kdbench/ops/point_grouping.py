@@ -26,12 +26,12 @@ def ball_query(centres: Tensor, points: Tensor, radius: float, count: int) -> Te
     return _chunked(_ball_on_device, centres, points, float(limit), count)
 
 
-def three_nearest(queries: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
+def three_nearest(queries: Tensor, points: Tensor, power: int = 2) -> tuple[Tensor, Tensor]:
     """The three points (B, N, 3) nearest to each of the queries (B, M, 3), and their weights.
 
     Returns indices (B, M, 3) int64, nearest first, and weights (B, M, 3) that sum to 1: inverse
-    squared distances (PointNet++, equation 2 with p = 2). With fewer than three points the
-    nearest one fills the places that are left. No gradient.
+    distances to the `power` 2 (PointNet++, equation 2 with p = 2) or 1 (OpenPCDet). With fewer
+    than three points the nearest one fills the places that are left. No gradient.
     """
     queries, points = queries.detach().float(), points.detach().float()
     if _on_host(points):
@@ -40,6 +40,7 @@ def three_nearest(queries: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
     else:
         index = _chunked(_three_on_device, queries, points)
         distance = (gather_rows(points, index) - queries.unsqueeze(2)).square().sum(-1)
+    distance = distance if power == 2 else distance.sqrt()
     weight = 1 / (distance + 1e-8)  # of coinciding points all weight goes to those
     return index, weight / weight.sum(-1, keepdim=True)
 

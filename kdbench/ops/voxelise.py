@@ -1,4 +1,8 @@
-"""Dynamic voxelisation: every point keeps its place, no cap on points, pillars or voxels."""
+"""Dynamic voxelisation: every point keeps its place, no cap on points, pillars or voxels.
+
+`most` is a cap on the points of a cell, the first of the cloud staying; 0 is none. Published
+networks have one.
+"""
 
 import math
 from dataclasses import dataclass
@@ -64,38 +68,49 @@ class Voxels:
     frames: int  # frames in the batch
 
 
-def pillarise(points: Tensor, grid: Grid, frames: int) -> Pillars:
+def pillarise(points: Tensor, grid: Grid, frames: int, most: int = 0) -> Pillars:
     """Sorts points (n, 5: frame, x, y, z, reflectance) into the pillars of `grid`.
 
     Points outside the range are dropped. Works for zero points.
     """
-    order, counts, coordinates = _sort_by_cell(points, grid, (grid.width, grid.height), frames)
+    sizes = (grid.width, grid.height)
+    order, counts, coordinates = _sort_by_cell(points, grid, sizes, frames, most)
     cell = torch.arange(len(counts), device=counts.device)
     row = cell.repeat_interleave(counts, output_size=len(order))  # which need not be asked for
     points = points[:, 1:5].index_select(0, order)
     return Pillars(points, row, counts, coordinates, frames)
 
 
-def voxelise(points: Tensor, grid: Grid, frames: int) -> Voxels:
+def voxelise(points: Tensor, grid: Grid, frames: int, most: int = 0) -> Voxels:
     """The mean of the points (n, 5: frame, x, y, z, reflectance) in each voxel of `grid`.
 
     Points outside the range are dropped. Works for zero points. No gradient.
     """
     sizes = (grid.width, grid.height, grid.depth)
-    order, counts, coordinates = _sort_by_cell(points, grid, sizes, frames)
+    order, counts, coordinates = _sort_by_cell(points, grid, sizes, frames, most)
     means = (_means_on_device if points.is_cuda else _means_on_host)(points, order, counts)
     return Voxels(means, counts, coordinates, frames)
 
 
-def _sort_by_cell(points: Tensor, grid: Grid, sizes: tuple[int, ...], frames: int):
-    """Order of the points (n, 5) within range by cell, points a cell, the cells' coordinates.
+def _sort_by_cell(points: Tensor, grid: Grid, sizes: tuple[int, ...], frames: int, most: int):
+    """Order of the points (n, 5) that are kept by cell, points a cell, the cells' coordinates.
 
     `sizes` is the number of cells along x, y and perhaps z. Coordinates are frame, then the
     last of these axes first.
     """
     outside = frames * math.prod(sizes)  # the key of points out of range: they come last
     sort = _sort_on_device if points.is_cuda else _sort_on_host
-    return sort(points, grid, sizes, outside)
+    order, counts, coordinates = sort(points, grid, sizes, outside)
+    if most:
+        order, counts = _first(order, counts, most)
+    return order, counts, coordinates
+
+
+def _first(order: Tensor, counts: Tensor, most: int) -> tuple[Tensor, Tensor]:
+    """An order by cell without all but the `most` first points of each, and what is left a cell."""
+    begin = (counts.cumsum(0) - counts).repeat_interleave(counts, output_size=len(order))
+    place = torch.arange(len(order), device=order.device) - begin
+    return order[place < most], counts.clamp(max=most)
 
 
 def _sort_on_device(points: Tensor, grid: Grid, sizes: tuple[int, ...], outside: int):

@@ -1,8 +1,15 @@
-"""Command lines as a person gives them."""
+"""Command lines as a person gives them, and a checkpoint of another project, made on the spot."""
+
+from collections import OrderedDict
 
 import pytest
+import torch
 
 from kdbench.cli import main
+from kdbench.registry import detectors
+
+CLASSES = ("Car", "Pedestrian", "Cyclist")
+NORM = ("weight", "bias", "running_mean", "running_var")
 
 
 @pytest.fixture
@@ -18,3 +25,39 @@ def kdbench(capsys, tmp_path, monkeypatch):
         return stop.value.code, captured.out, captured.err
 
     return run
+
+
+def random_like(network: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Random tensors in the shapes of a network's, variances above 0."""
+    draw = torch.Generator().manual_seed(7)
+    state = {k: v.float() for k, v in network.state_dict().items()}
+    return {k: torch.rand(v.shape, generator=draw) + 0.1 for k, v in state.items()}
+
+
+@pytest.fixture
+def pcdet_pointpillar():
+    """The tensors of an OpenPCDet PointPillar as narrow as they can be, by their names there."""
+    network = detectors.get("pointpillars")(CLASSES, 4096.0)
+    own = random_like(network)
+    theirs = OrderedDict()
+
+    def norm(name, source):
+        for part in NORM:
+            theirs[f"{name}.{part}"] = own[f"{source}.{part}"]
+
+    theirs["vfe.pfn_layers.0.linear.weight"] = torch.rand(1, 10)
+    norm("vfe.pfn_layers.0.norm", "encoder.norm")
+    for stage, blocks in enumerate(network.backbone.stages):
+        for k in range(len(blocks)):
+            source = f"backbone.stages.{stage}.{k}"
+            name = f"backbone_2d.blocks.{stage}."
+            theirs[f"{name}{1 + 3 * k}.weight"] = own[f"{source}.0.weight"]
+            norm(f"{name}{2 + 3 * k}", f"{source}.1")
+        source, name = f"neck.branches.{stage}", f"backbone_2d.deblocks.{stage}"
+        theirs[f"{name}.0.weight"] = own[f"{source}.0.weight"]
+        norm(f"{name}.1", f"{source}.1")
+    for part in ("weight", "bias"):
+        outputs = own[f"head.outputs.{part}"].split([18, 42, 12])
+        for name, x in zip(("conv_cls", "conv_box", "conv_dir_cls"), outputs, strict=True):
+            theirs[f"dense_head.{name}.{part}"] = x
+    return theirs

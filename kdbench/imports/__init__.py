@@ -1,0 +1,1 @@
+"""Networks trained elsewhere: public checkpoints read into kdbench's detectors."""
