@@ -80,6 +80,10 @@ class PointRCNN(Detector):
 
     name = "pointrcnn"
     paper = "PointRCNN (CVPR 2019, arXiv 1812.04244)"
+    no_graph = (
+        "farthest point sampling, ball query and RoI point pooling are operators of neither ONNX "
+        "nor torch.export"
+    )
 
     def __init__(
         self,

@@ -20,7 +20,7 @@ from kdbench.detectors.layers.anchor_head import AnchorHead
 from kdbench.detectors.layers.bev_backbone import BevBackbone, UpsamplingNeck
 from kdbench.detectors.layers.bev_taps import bev_tap_specs, dense_stages, dense_taps
 from kdbench.detectors.layers.sparse_encoder import STRIDE
-from kdbench.detectors.layers.voxel_map import VoxelInputs, VoxelMap, check_voxels
+from kdbench.detectors.layers.voxel_map import NO_GRAPH, VoxelInputs, VoxelMap, check_voxels
 from kdbench.ops.voxelise import Grid
 from kdbench.taps import Kind, Taps, TapSpec
 
@@ -40,6 +40,7 @@ class Second(Detector):
 
     name = "second"
     paper = "SECOND (Sensors 2018, doi 10.3390/s18103337)"
+    no_graph = NO_GRAPH
 
     def __init__(
         self,

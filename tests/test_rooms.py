@@ -23,7 +23,7 @@ FLOORS = (
     {"evaluation", "measure", "registry"},
     {"datasets", "detectors", "methods", "runs"},
     {"leaderboard", "training"},
-    {"interface", "sweep", "viewing"},
+    {"export", "interface", "sweep", "viewing"},
     {"cli"},
     {"__main__"},
 )

@@ -32,6 +32,7 @@ COMMANDS = {
     "step-cost": ("kdbench.cli.step_cost:step_cost_command", "Time training steps by method."),
     "latency": ("kdbench.cli.latency:latency", "Inference latency of a detector."),
     "predict": ("kdbench.cli.predict:predict", "Detect with a trained run; write KITTI results."),
+    "export": ("kdbench.cli.export:export_command", "Write a trained run as ONNX or pt2."),
     "evaluate": ("kdbench.cli.evaluate:evaluate", "Score a folder of KITTI result files."),
     "data": ("kdbench.cli.data:data", "Make, verify and compare data sets."),
     "doctor": ("kdbench.cli.doctor:doctor", "Versions, devices, extras, data found."),

@@ -38,12 +38,17 @@ def from_dataset(dataset: Dataset, frames: int) -> Inputs:
     ids = dataset.ids("val")
     if not ids:
         raise UsageError(f"dataset {dataset.name!r} has no val frames to measure on")
-    count = min(frames, len(ids))
-    chosen = [ids[i * len(ids) // count] for i in range(count)]
+    chosen = spread(ids, frames)
     return Inputs(
         [collate([dataset.frame(frame_id)]) for frame_id in chosen],
-        f"{count} val frame(s) of {dataset.name}",
+        f"{len(chosen)} val frame(s) of {dataset.name}",
     )
+
+
+def spread(ids: list[str], most: int) -> list[str]:
+    """At most that many of `ids`, evenly spread over them."""
+    count = min(most, len(ids))
+    return [ids[i * len(ids) // count] for i in range(count)]
 
 
 def _cloud(point_range: tuple[float, ...], count: int, seed: int) -> Batch:
