@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from types import ModuleType
 
+import torch
+
 from kdbench import __version__
 from kdbench.dataset import Dataset, collate
 from kdbench.detector import Detector
@@ -53,7 +55,7 @@ def export(
     with replacing(path) as temporary:
         example = collate([dataset.frame(ids[0])])
         folded = fused(detector, example)
-        graph = folded.graph().eval()
+        graph = folded.graph().eval().to(memory_format=torch.contiguous_format)
         kind.write(graph, graph.inputs(folded.prepare(example)), temporary, opset)
         parity = compare(detector, graph, kind.Program(temporary), dataset, ids)
         check(parity)
