@@ -19,6 +19,7 @@ test: lint
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 slow: setup
 	$(BIN)/python -m pytest -m slow

@@ -20,13 +20,14 @@ import torch
 from torch import Tensor
 
 from kdbench.dataset import Batch
-from kdbench.detector import Detections, Detector
+from kdbench.detector import Detections, Detector, Graph
 from kdbench.detectors.layers.bev_backbone import BevBackbone, UpsamplingNeck
 from kdbench.detectors.layers.bev_taps import bev_tap_specs, dense_stages, dense_taps
 from kdbench.detectors.layers.center_head import CODE_SIZE, LARGEST, NORM_EPS, CenterHead
+from kdbench.detectors.layers.pillar_graph import PillarGraph
 from kdbench.detectors.layers.pillar_map import PillarInputs, PillarMap, check_grid
 from kdbench.detectors.layers.sparse_encoder import STRIDE
-from kdbench.detectors.layers.voxel_map import VoxelInputs, VoxelMap, check_voxels
+from kdbench.detectors.layers.voxel_map import NO_GRAPH, VoxelInputs, VoxelMap, check_voxels
 from kdbench.errors import UsageError
 from kdbench.ops.voxelise import Grid
 from kdbench.registry.suggest import unknown
@@ -82,6 +83,7 @@ class CenterPoint(Detector):
         "widths": (), "strides": (), "max_points": 0, "padding": 0, "head_eps": NORM_EPS,
         "clamped": True,
     }  # fmt: skip
+    no_graph = f"in the form `voxel` {NO_GRAPH}"
 
     def __init__(
         self,
@@ -167,6 +169,12 @@ class CenterPoint(Detector):
 
     def dense(self, x: Tensor) -> Taps:
         return dense_taps(self.backbone, self.neck, self.head, x)
+
+    def graph(self) -> Graph:
+        if not isinstance(self.encoder, PillarMap):
+            return super().graph()
+        parts = self.backbone, self.neck, self.head
+        return PillarGraph(self.encoder.encoder, self.encoder.grid, *parts, self.filter)
 
     def loss(self, taps: Taps, batch: Batch) -> dict[str, Tensor]:
         return self.head.loss(_head_outputs(taps), batch)

@@ -15,12 +15,13 @@ import torch
 from torch import Tensor
 
 from kdbench.dataset import Batch
-from kdbench.detector import Detections, Detector
+from kdbench.detector import Detections, Detector, Graph
 from kdbench.detectors.layers.anchor_head import AnchorHead
 from kdbench.detectors.layers.anchors import anchor_form
 from kdbench.detectors.layers.bev_backbone import BevBackbone, UpsamplingNeck
 from kdbench.detectors.layers.bev_taps import bev_tap_specs, dense_stages, dense_taps
 from kdbench.detectors.layers.pillar_encoder import PillarEncoder
+from kdbench.detectors.layers.pillar_graph import PillarGraph
 from kdbench.detectors.layers.pillar_map import (
     PillarInputs,
     check_grid,
@@ -122,6 +123,10 @@ class PointPillars(Detector):
 
     def dense(self, x: Tensor) -> Taps:
         return dense_taps(self.backbone, self.neck, self.head, x)
+
+    def graph(self) -> Graph:
+        parts = self.backbone, self.neck, self.head
+        return PillarGraph(self.encoder, self.grid, *parts, self.filter)
 
     def loss(self, taps: Taps, batch: Batch) -> dict[str, Tensor]:
         return self.head.loss(_head_outputs(taps), batch)

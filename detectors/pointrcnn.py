@@ -97,6 +97,10 @@ class PointRCNN(Detector):
         "proposal_nms": TEST_NMS, "score_empty": False, "clamped": True,
         "widths": (),
     }  # fmt: skip
+    no_graph = (
+        "farthest point sampling, ball query and RoI point pooling are operators of neither ONNX "
+        "nor torch.export"
+    )
 
     def __init__(
         self,

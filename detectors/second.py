@@ -23,7 +23,7 @@ from kdbench.detectors.layers.bev_taps import bev_tap_specs, dense_stages, dense
 from kdbench.detectors.layers.row_norm import EPS as NORM_EPS
 from kdbench.detectors.layers.row_norm import set_eps
 from kdbench.detectors.layers.sparse_encoder import STRIDE
-from kdbench.detectors.layers.voxel_map import VoxelInputs, VoxelMap, check_voxels
+from kdbench.detectors.layers.voxel_map import NO_GRAPH, VoxelInputs, VoxelMap, check_voxels
 from kdbench.ops.voxelise import Grid
 from kdbench.taps import Kind, Taps, TapSpec
 
@@ -49,6 +49,7 @@ class Second(Detector):
     paper = "SECOND (Sensors 2018, doi 10.3390/s18103337)"
     published_widths = (*SPARSE_WIDTHS, SPARSE_OUT, *WIDTHS, *NECK_WIDTHS)
     neutral = {"widths": (), "max_points": 0, "anchors": None, "norm_eps": NORM_EPS}
+    no_graph = NO_GRAPH
 
     def __init__(
         self,

@@ -37,7 +37,7 @@ class Batch:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def to(self, device) -> "Batch":
+    def to(self, device: torch.device | str) -> "Batch":
         """The same batch on `device`."""
         return replace(
             self,
@@ -59,6 +59,17 @@ def collate(frames: Sequence[Frame]) -> Batch:
         # Copies: a data set may hand out the arrays that it keeps.
         boxes=[torch.tensor(f.boxes) for f in frames],
         labels=[torch.tensor(f.labels) for f in frames],
+    )
+
+
+def unlabelled(points: np.ndarray, frame_id: str = "0") -> Batch:
+    """A cloud (n, 4) without labels as a batch of its own."""
+    frame = np.zeros((len(points), 1))
+    return Batch(
+        ids=[frame_id],
+        points=torch.from_numpy(np.concatenate([frame, points], axis=1).astype(np.float32)),
+        boxes=[torch.zeros(0, 7)],
+        labels=[torch.zeros(0, dtype=torch.long)],
     )
 
 

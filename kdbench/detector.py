@@ -21,6 +21,23 @@ class Detections:
     labels: Tensor  # (n,) int64, index into the classes
 
 
+class Graph(nn.Module, ABC):
+    """A detector's network for one frame on plain tensors, which other runtimes can run.
+
+    `forward` takes the tensors of `inputs`, in their order, and returns those of `outputs`.
+    """
+
+    outputs: tuple[str, ...]  # `cls` is the tap `head.cls`, and so on
+    card: dict[str, Any]  # plain values: what makes the inputs, and boxes of the outputs
+
+    @abstractmethod
+    def inputs(self, prepared: Any) -> dict[str, Tensor]:
+        """What `Detector.prepare` gives for one frame, by name; only first dimensions vary.
+
+        They are the same length, 0 or more.
+        """
+
+
 class Detector(nn.Module, ABC):
     """Base of all detectors. The keyword arguments of `__init__` are the detector's options.
 
@@ -37,6 +54,8 @@ class Detector(nn.Module, ABC):
         "bn_momentum": (0.0, 1.0), "score_threshold": (0.0, 1.0), "nms_threshold": (0.0, 1.0),
     }  # fmt: skip
     published_widths: ClassVar[tuple[int, ...]] = ()  # in the order of the option `widths`, if any
+    # The operators that keep the network from being exported, in words; see `graph`.
+    no_graph: ClassVar[str] = "it has no graph (Detector.graph)"
     taps: TapSpecs  # set by __init__
 
     def __init__(self, classes: tuple[str, ...], ratio: float = 1.0):
@@ -86,6 +105,13 @@ class Detector(nn.Module, ABC):
     @abstractmethod
     def predict(self, taps: Taps) -> list[Detections]:
         """Detections of each frame of the batch."""
+
+    def graph(self) -> Graph:
+        """The network as one graph, which shares its weights, for `kdbench export`.
+
+        Raises UsageError that names what is in the way.
+        """
+        raise UsageError(f"detector {self.name!r} cannot be exported: {self.no_graph}")
 
     @property
     def point_range(self) -> tuple[float, ...]:

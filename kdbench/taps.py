@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
+from typing import Any
 
 import torch
 
@@ -62,7 +63,7 @@ class Rows:
     counts: torch.Tensor  # (n,) int64, raw points in each row's voxel; 1 for points
     positions: torch.Tensor | None = None  # of points: (n, 3) x, y, z in metres, LiDAR frame
 
-    def __getitem__(self, index) -> "Rows":
+    def __getitem__(self, index: Any) -> "Rows":
         """The rows of an index, a mask or a slice."""
         return Rows(**{k: None if v is None else v[index] for k, v in vars(self).items()})
 
@@ -88,7 +89,7 @@ class LazyTaps(Mapping):
         self._stages, self._names, self._around = stages, names, around
         self._found: dict[str, torch.Tensor | Rows] = {}
 
-    def __getitem__(self, name: str):
+    def __getitem__(self, name: str) -> "torch.Tensor | Rows":
         while name not in self._found:
             if name not in self._names and not name.startswith("_"):
                 raise KeyError(name)
@@ -99,10 +100,10 @@ class LazyTaps(Mapping):
             self._found |= stage
         return self._found[name]
 
-    def __contains__(self, name) -> bool:
+    def __contains__(self, name: object) -> bool:
         return name in self._names or name in self._found
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[str]:
         return iter(self._names)
 
     def __len__(self) -> int:

@@ -1,6 +1,7 @@
 """The single-stage anchor head: classification, box regression, direction (SECOND)."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -49,6 +50,10 @@ class AnchorHead(nn.Module):
     def decode(self, codes: Tensor) -> Tensor:
         """Box codes (..., H, W, A, 7) to boxes; headings without the direction classifier."""
         return A.decode(codes, self.anchors, self.form.largest)
+
+    def card(self) -> dict[str, Any]:
+        """What decodes the outputs, as plain values: the anchors of a cell (z, dx, dy, dz, yaw)."""
+        return {"head": "anchors", "anchors": self.anchors[0, 0, :, 2:].tolist()}
 
     def assign(self, boxes: list[Tensor], labels: list[Tensor]) -> Tensor:
         """The box index of each anchor (B, H, W, A), BACKGROUND or IGNORED.

@@ -9,6 +9,7 @@ of classes and without velocities. The code of a box, 8 numbers, is
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -75,6 +76,11 @@ class CenterHead(nn.Module):
         box = torch.cat([parts[name] for name in CODE], dim=1)
         maps = {"cls": parts["heat"], "box": box}
         return {name: y.permute(0, 2, 3, 1).unsqueeze(3) for name, y in maps.items()}
+
+    def card(self) -> dict[str, Any]:
+        """What decodes the outputs, as plain values: what the numbers of a box's code are."""
+        sizes = [f"log {side}" for side in ("dx", "dy", "dz")]
+        return {"head": "centres", "code": ["x", "y", "z", *sizes, "sin yaw", "cos yaw"]}
 
     def encode(self, boxes: Tensor) -> tuple[Tensor, Tensor]:
         """The cells (m, 2: row, column) of boxes (m, 7), on the map or not, and codes (m, 8)."""

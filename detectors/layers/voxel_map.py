@@ -12,6 +12,7 @@ from kdbench.ops.voxelise import Grid, Voxels, voxelise
 from kdbench.taps import Kind, TapSpec
 
 POINT_FEATURES = 4  # mean x, y, z and reflectance of a voxel's points
+NO_GRAPH = "its sparse 3D convolutions are an operator of neither ONNX nor torch.export"
 LEAST_DEPTH = 24  # voxels along z: of fewer the encoder leaves nothing
 
 

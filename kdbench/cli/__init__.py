@@ -40,6 +40,7 @@ COMMANDS = {
     "latency": ("kdbench.cli.latency:latency", "Inference latency of a detector."),
     "predict": ("kdbench.cli.predict:predict", "Detect with a trained run; write KITTI results."),
     "import": ("kdbench.cli.import_:import_", "Take in a network trained elsewhere."),
+    "export": ("kdbench.cli.export:export_command", "Write a trained run as ONNX or pt2."),
     "evaluate": ("kdbench.cli.evaluate:evaluate", "Score a folder of KITTI result files."),
     "data": ("kdbench.cli.data:data", "Make, verify and compare data sets."),
     "doctor": ("kdbench.cli.doctor:doctor", "Versions, devices, extras, data found."),

@@ -1,7 +1,5 @@
 """`kdbench evaluate`: KITTI average precision of a folder of result files."""
 
-from pathlib import Path
-
 import click
 from rich.console import Console
 from rich.table import Table
@@ -9,12 +7,9 @@ from rich.table import Table
 from kdbench.cli.output import console, json_option, write_json
 from kdbench.dataset import Dataset
 from kdbench.datasets.label_rules import label_problems
-from kdbench.errors import DataError
 from kdbench.evaluation.difficulty import DIFFICULTIES
 from kdbench.evaluation.kitti_ap import evaluate as kitti_ap
-from kdbench.geometry import kitti_labels
-from kdbench.geometry.kitti_labels import KittiObjects
-from kdbench.storage.text import read_text
+from kdbench.evaluation.result_files import listed_frames, read_labels, read_results
 
 
 @click.command()
@@ -33,54 +28,15 @@ def evaluate(labels: str, predictions: str, frames_file: str | None, json_file: 
     Computed as KITTI's own development kit does. A frame without a result file has no
     detections.
     """
-    frames = _listed_frames(frames_file) if frames_file else _frames_in(labels, "label")
-    found = _read_predictions(predictions, frames)
-    truth = _read_labels(labels, frames)
-    for problem in label_problems(labels, f"{len(frames)} frames", truth, Dataset.classes):
+    frames = listed_frames(frames_file) if frames_file else None
+    truth = read_labels(labels, frames)
+    for problem in label_problems(labels, f"{len(truth)} frames", truth, Dataset.classes):
         console.print(f"warning: {problem}", soft_wrap=True, markup=False)
-    result = kitti_ap(truth, found)
+    result = kitti_ap(truth, read_results(predictions, list(truth)))
     # Standard output is either the table or the JSON, never both.
     where = console if json_file == "-" else Console(highlight=False)
-    where.print(ap_table(result, len(frames)))
+    where.print(ap_table(result, len(truth)))
     write_json(result, json_file)
-
-
-def _frames_in(folder: str, what: str) -> list[str]:
-    """The ids of the text files in `folder`, sorted."""
-    try:
-        frames = sorted(path.stem for path in Path(folder).iterdir() if path.suffix == ".txt")
-    except OSError as error:
-        raise DataError(f"{folder}: cannot be read as a folder ({error.strerror})") from None
-    if not frames:
-        raise DataError(f"{folder}: no {what} files (<id>.txt)")
-    return frames
-
-
-def _listed_frames(frames_file: str) -> list[str]:
-    """The ids in `frames_file`, in its order."""
-    frames = read_text(frames_file, "list of frames").split()
-    if not frames:
-        raise DataError(f"{frames_file}: lists no frames")
-    return list(dict.fromkeys(frames))
-
-
-def _read_labels(folder: str, frames: list[str]) -> dict[str, KittiObjects]:
-    _frames_in(folder, "label")  # says so when the folder itself is missing
-    return {frame: kitti_labels.read(f"{folder}/{frame}.txt") for frame in frames}
-
-
-def _read_predictions(folder: str, frames: list[str]) -> dict[str, KittiObjects]:
-    """The results of those frames that have a file; how many have none is said on stderr."""
-    present = set(_frames_in(folder, "result"))
-    with_result = [frame for frame in frames if frame in present]
-    if not with_result:
-        raise DataError(f"{folder}: no result file for any of the {len(frames)} frames")
-    missing = len(frames) - len(with_result)
-    if missing:
-        console.print(
-            f"{missing} of {len(frames)} frames have no result file: taken as no detections"
-        )
-    return {frame: kitti_labels.read(f"{folder}/{frame}.txt", scored=True) for frame in with_result}
 
 
 def ap_table(result: dict, frames: int) -> Table:

@@ -9,19 +9,19 @@ from rich.console import Console
 from kdbench.cli.options import plugin_option
 from kdbench.cli.output import console, json_option, name_left_out, write_json
 from kdbench.errors import KdbenchError
-from kdbench.evaluation.resample import METRICS
 from kdbench.leaderboard.answer import answers
 from kdbench.leaderboard.columns import EXPLANATION, known
 from kdbench.leaderboard.latex import write_latex
 from kdbench.leaderboard.page import Picture, Sources, write_page
+from kdbench.leaderboard.reading import needed, readable
 from kdbench.leaderboard.rows import Row, leaderboard, with_own
 from kdbench.leaderboard.tables import rich_tables, sections, write_tables
 from kdbench.registry import methods
 from kdbench.runs import published
 from kdbench.runs.applicability import detectors_for, taps_by_detector
-from kdbench.runs.records import Record, check_hash, each_record
+from kdbench.runs.records import Record
 from kdbench.runs.schema1 import WHAT_CHANGED
-from kdbench.runs.settings import budget_of, parse_budget
+from kdbench.runs.settings import parse_budget
 from kdbench.runs.spec import RunSpec
 from kdbench.runs.step_costs import read_step_costs
 from kdbench.runs.store import run_folder
@@ -56,7 +56,7 @@ def _report(results, budget, beside, out, data_root, pictures, json_file) -> Non
     records = _read(results, None if budget is None else parse_budget(budget))
     step_costs = read_step_costs(Path(results))
     if beside:
-        records += [_needed(r) | {"published": True} for r in _published(records)]
+        records += [needed(r) | {"published": True} for r in _published(records)]
         step_costs = read_step_costs(published.FOLDER) | step_costs
     rows = with_own(leaderboard(records, step_costs))
     # What is left of a record from here on: resampled AP, most of its size, is not needed again.
@@ -88,16 +88,7 @@ def _report(results, budget, beside, out, data_root, pictures, json_file) -> Non
 def _read(results: str, budget: float | None) -> list[Record]:
     """The records of a folder, or those of a budget; names those that cannot be read."""
     problems: list[str] = []
-    records = []
-    for record in each_record(Path(results), problems):
-        try:
-            check_hash(record)
-            if not _is_of(budget, record):
-                continue
-        except KdbenchError as error:
-            problems.append(str(error))
-        else:
-            records.append(_needed(record))
+    records = readable(Path(results), problems, budget)
     if any("was" in record for record in records):
         console.print(f"{results}: records {WHAT_CHANGED}", soft_wrap=True, markup=False)
     name_left_out(problems)
@@ -118,23 +109,6 @@ def _published(own: list[Record]) -> list[Record]:
     if not found:
         console.print("nothing is published of other runs than these", markup=False)
     return found
-
-
-def _is_of(budget: float | None, record: Record) -> bool:
-    """Whether a run is one of a budget, or a teacher."""
-    spec = RunSpec.from_dict(record["spec"])
-    own = budget_of(spec)
-    return budget is None or spec.is_teacher or (own is not None and abs(own / budget - 1) < 0.01)
-
-
-def _needed(record: Record) -> Record:
-    """The record without what no table shows: thousands of them are in memory at once."""
-    kitti = record["metrics"]["kitti"]
-    record["metrics"]["kitti"] = {
-        name: {metric: by_metric[metric] for metric in METRICS} for name, by_metric in kitti.items()
-    }
-    record["latency"].pop("samples", None)
-    return record
 
 
 def _applicable() -> dict[str, list[str]]:

@@ -71,11 +71,11 @@ def _off(entry: Entry) -> str | None:
 
 
 def _table(rows: list[dict]) -> Table:
-    table = Table("detector", "ratio", "method", "steps", "BEV mAP", "3D mAP", "real", "MB")
+    table = Table("name", "hash", "steps", "BEV mAP", "3D mAP", "real", "MB")
     for row in rows:
         real = "-" if row["real"] is None else f"{row['real']:.1f}"
         table.add_row(
-            row["detector"], f"{row['ratio']:g}", row["method"], f"{row['steps']:,}",
+            row["name"], row["hash"], f"{row['steps']:,}",
             f"{row['bev_map']:.1f}", f"{row['3d_map']:.1f}", real, f"{row['bytes'] / 1e6:.1f}",
         )  # fmt: skip
     return table

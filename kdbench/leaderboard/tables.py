@@ -159,6 +159,10 @@ def write_tables(rows: list[Row], folder: Path) -> list[Path]:
     """Writes leaderboard.md and leaderboard.csv; returns their paths."""
     page, sheet = folder / "leaderboard.md", folder / "leaderboard.csv"
     write_text(page, markdown(rows))
-    flat = [{k: v for k, v in row.items() if k not in NESTED} for row in rows]
-    write_text(sheet, pd.DataFrame(flat).to_csv(index=False))
+    write_text(sheet, data_frame(rows).to_csv(index=False))
     return [page, sheet]
+
+
+def data_frame(rows: list[Row]) -> pd.DataFrame:
+    """A line a row: all its plain values, under their stable keys."""
+    return pd.DataFrame([{k: v for k, v in row.items() if k not in NESTED} for row in rows])

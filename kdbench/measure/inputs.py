@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
-from kdbench.dataset import Batch, Dataset, collate
+from kdbench.dataset import Batch, Dataset, collate, unlabelled
 from kdbench.errors import UsageError
 
 POINTS = 18_000  # about what a frame of KITTI holds within the camera's view
@@ -39,12 +38,17 @@ def from_dataset(dataset: Dataset, frames: int) -> Inputs:
     ids = dataset.ids("val")
     if not ids:
         raise UsageError(f"dataset {dataset.name!r} has no val frames to measure on")
-    count = min(frames, len(ids))
-    chosen = [ids[i * len(ids) // count] for i in range(count)]
+    chosen = spread(ids, frames)
     return Inputs(
         [collate([dataset.frame(frame_id)]) for frame_id in chosen],
-        f"{count} val frame(s) of {dataset.name}",
+        f"{len(chosen)} val frame(s) of {dataset.name}",
     )
+
+
+def spread(ids: list[str], most: int) -> list[str]:
+    """At most that many of `ids`, evenly spread over them."""
+    count = min(most, len(ids))
+    return [ids[i * len(ids) // count] for i in range(count)]
 
 
 def _cloud(point_range: tuple[float, ...], count: int, seed: int) -> Batch:
@@ -54,13 +58,8 @@ def _cloud(point_range: tuple[float, ...], count: int, seed: int) -> Batch:
         [rng.beta(1, 3, count), rng.beta(3, 3, count), rng.beta(1.5, 3, count)], axis=1
     )
     xyz = low + share * (high - low)
-    points = np.concatenate([np.zeros((count, 1)), xyz, rng.random((count, 1))], axis=1)
-    return Batch(
-        ids=[f"generated-{seed}"],
-        points=torch.from_numpy(points.astype(np.float32)),
-        boxes=[torch.zeros(0, 7)],
-        labels=[torch.zeros(0, dtype=torch.long)],
-    )
+    points = np.concatenate([xyz, rng.random((count, 1))], axis=1)
+    return unlabelled(points, f"generated-{seed}")
 
 
 def _check(frames: int) -> None:

@@ -42,11 +42,19 @@ class Entry:
         """The file of its weights."""
         return self.path.with_suffix(".safetensors")
 
+    @property
+    def name(self) -> str:
+        """What it is called: `pointpillars-x1/teacher`; runs that differ otherwise share it."""
+        spec = self.spec
+        return f"{spec.cell}/{'teacher' if spec.is_teacher else spec.method.name}"
+
     def row(self) -> dict[str, Any]:
         """What a list tells of it; `real` is BEV mAP on real frames, if that was scored."""
         spec, metrics = self.spec, self.record["metrics"]
         transfers = self.record.get("transfer") or []
         return {
+            "name": self.name,
+            "hash": self.record["hash"],
             "detector": spec.detector.name,
             "ratio": spec.detector.ratio,
             "method": "teacher" if spec.is_teacher else spec.method.name,

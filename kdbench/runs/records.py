@@ -40,16 +40,21 @@ def read_record(path: Path) -> Record:
         raise KdbenchError(f"{path}: cannot be read ({error.strerror})") from None
     except ValueError as error:
         raise KdbenchError(f"{path}: not a record, damaged JSON ({error})") from None
+    return checked(record, str(path))
+
+
+def checked(record: Any, where: str) -> Record:
+    """A record of today's schema. Raises KdbenchError that says `where` what is none was found."""
     schema = record.get("schema") if isinstance(record, dict) else None
     if schema not in (1, SCHEMA):
-        raise KdbenchError(f"{path}: record schema {schema}, this version reads up to {SCHEMA}")
+        raise KdbenchError(f"{where}: record schema {schema}, this version reads up to {SCHEMA}")
     if absent := [part for part in PARTS if part not in record]:
-        raise KdbenchError(f"{path}: not a record, it has no {', '.join(absent)}")
+        raise KdbenchError(f"{where}: not a record, it has no {', '.join(absent)}")
     try:
         return _upgraded(record) if schema != SCHEMA else _readable(record)
     except (TypeError, AttributeError, KeyError) as error:
         raise KdbenchError(
-            f"{path}: its spec cannot be read ({error}); a newer version of kdbench wrote it, or "
+            f"{where}: its spec cannot be read ({error}); a newer version of kdbench wrote it, or "
             "it was changed by hand"
         ) from None
 

@@ -1,0 +1,1 @@
+"""Trained detectors as files that run without kdbench, and proof that they compute the same."""
