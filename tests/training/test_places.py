@@ -63,7 +63,7 @@ def test_a_training_goes_on_where_no_checkpoint_can_be_written(
     full.add("checkpoint.pt")
     run.run()
     assert weights(run) == weights(whole)
-    (said,) = run.reporter.said
+    (said,) = [line for line in run.reporter.said if line.startswith("warning")]
     assert "checkpoint.pt: cannot be written (No space left on device); make room there" in said
     assert list((tmp_path / "b").glob(".checkpoint*")) == []  # no half of one stays
 
@@ -84,7 +84,7 @@ def test_a_log_that_cannot_be_written_stops_nothing(make_spec, dataset, tmp_path
     monkeypatch.setattr(loop, "LOG_STEPS", 1)
     run = training(make_spec(), dataset, tmp_path)
     assert run.run()["steps"] == make_spec().train.steps
-    assert [said.count("log.jsonl cannot be written") for said in run.reporter.said] == [1]
+    assert sum("log.jsonl cannot be written" in said for said in run.reporter.said) == 1
 
 
 @pytest.mark.parametrize("lost", ["model.safetensors", "detections.npz"])
