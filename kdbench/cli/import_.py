@@ -63,13 +63,17 @@ def import_(
 
 def _settings(path: Path, format, config, case) -> tuple[dict[str, Any] | None, str]:
     """A configuration in the form of the file's project and where it is from, if one is given."""
+    if not config and not (case and Path(case).is_dir()):
+        return None, ""
+    project = read_checkpoint(path, format).format
+    if config and project != "openpcdet":
+        raise UsageError(
+            f"--config {config}: is for OpenPCDet; files of {project} say it themselves"
+        )
     if config:
         return read_yaml(Path(config)), config
-    if case and Path(case).is_dir():
-        origin = f"{case}/inputs.json"
-        project = read_checkpoint(path, format).format
-        return config_of(read_inputs(Path(case)), project, origin), origin
-    return None, ""
+    origin = f"{case}/inputs.json"
+    return config_of(read_inputs(Path(case)), project, origin), origin
 
 
 def _detector_options(assignments) -> dict[str, Any]:

@@ -115,6 +115,14 @@ def test_every_tensor_has_its_place(kdbench, tmp_path, pcdet_pointpillar, change
     assert words in err and str(file) in err
 
 
+def test_a_yaml_file_is_for_openpcdet_alone(kdbench, tmp_path):
+    file, config = tmp_path / "a.pth", tmp_path / "a.yaml"
+    torch.save({"state_dict": {"bbox_head.conv_cls.bias": torch.zeros(2)}}, file)
+    config.write_text("MODEL: {}")
+    code, _, err = kdbench("import", file, "--out", "mine", "--config", config)
+    assert code == 2 and "is for OpenPCDet" in err
+
+
 def test_counters_without_use_are_named(kdbench, tmp_path, pcdet_pointpillar):
     pcdet_pointpillar |= {"global_step": torch.tensor([3]), "names": ["a"]}
     code, _, err = kdbench("import", save(tmp_path / "a.pth", pcdet_pointpillar), "--out", "mine")
