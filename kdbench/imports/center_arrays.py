@@ -1,4 +1,10 @@
-"""Arrays of CenterPoint as OpenPCDet lays them out."""
+"""Arrays of CenterPoint as OpenPCDet lays them out.
+
+They are computed in float64, so that what is compared is not our rounding: a heading is read from
+its cosine and sine, and where both are near 0 the last digits of float32 show in it.
+"""
+
+import copy
 
 import numpy as np
 import torch
@@ -13,7 +19,8 @@ def center_arrays(
     imported: Imported, points: np.ndarray, arrays: dict[str, np.ndarray]
 ) -> dict[str, View]:
     """All arrays of a network for points (n, 4); `top_*` at the cells of a case."""
-    found, taps = map_arrays(imported.network, batch_of(points))
+    network = copy.deepcopy(imported.network).double()
+    found, taps = map_arrays(network, batch_of(points))
     heat, codes = (taps[f"head.{name}"][0, :, :, 0] for name in ("cls", "box"))
     heat = heat[..., torch.tensor(imported.settings.order).argsort()]
     sine, cosine = codes[..., 6:7], codes[..., 7:8]
@@ -25,7 +32,7 @@ def center_arrays(
         "rot": torch.cat([cosine, sine], dim=-1),
     }
     found |= {name: View(x.permute(2, 0, 1).numpy(), rows=1) for name, x in maps.items()}
-    boxes = imported.network.head.decode(codes.unsqueeze(2)).squeeze(2)
+    boxes = network.head.decode(codes.unsqueeze(2)).squeeze(2)
     scores = heat.sigmoid()
     if "top_cell" in arrays:
         cell = tuple(torch.from_numpy(arrays["top_cell"]).long().T)

@@ -2,6 +2,7 @@
 
 import copy
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -26,6 +27,9 @@ def batch_of(points: np.ndarray) -> Batch:
 def map_arrays(network: Detector, batch: Batch) -> tuple[dict[str, View], Taps]:
     """Voxels, the map that enters the backbone, its stages and the neck; and all taps."""
     inputs = network.prepare(batch)
+    if isinstance(inputs, PillarInputs):  # the network may be one of float64
+        dtype = next(network.parameters()).dtype
+        inputs = replace(inputs, features=inputs.features.to(dtype))
     with _entering(network.backbone) as maps:
         taps = network(inputs)
     bev = maps[0][0]

@@ -1,7 +1,6 @@
 """Arrays of PointRCNN as OpenPCDet has them, for points in the order of a case.
 
-They are computed in float64, so that what is compared is not our rounding: a heading is read from
-its cosine and sine, and where both are near 0 the last digits of float32 show in it.
+They are computed in float64, as in `center_arrays.py`.
 """
 
 import copy

@@ -6,6 +6,8 @@ import torch
 
 from kdbench.imports.cases import config_of, read_cases, read_inputs
 from kdbench.imports.check import check_case, failures
+from kdbench.imports.compare import compare, sampled
+from kdbench.imports.map_arrays import batch_of, map_arrays
 from kdbench.imports.network import import_network
 
 DETECTIONS = {"boxes": "boxes", "scores": "score", "labels": "label"}
@@ -99,3 +101,15 @@ def test_detections_of_a_user_pass_too(name, shared, tmp_path):
     np.savez(tmp_path / "mine.npz", **found)
     (case,) = read_cases(tmp_path / "mine.npz", None)[0]
     assert "boxes" in failures(check_case(network, case))
+
+
+@torch.no_grad()
+def test_a_network_that_is_compared_in_float64_is_as_good_in_float32(shared):
+    folder = shared / "golden/checkpoints/pcdet_centerpoint"
+    network = imported(folder)
+    case = read_cases(folder, shared / "kitti")[0][0]
+    found, _ = map_arrays(network.network, batch_of(case.points))
+    assert found["neck"].values.dtype == np.float32
+    for name in ("neck", "stage2", "voxel_features"):
+        row = compare("case", name, case.arrays[name], sampled(name, found[name], case.arrays))
+        assert row.ok, row
