@@ -12,6 +12,7 @@ import torch
 
 from kdbench.dataset import unlabelled
 from kdbench.export import onnx_file, parity
+from kdbench.export.export import FORMATS
 from kdbench.runs import store
 from kdbench.runs.build import build_detector
 from kdbench.runs.records import write_record
@@ -87,8 +88,14 @@ def test_the_file_computes_what_the_detector_does(kdbench, recorded, tmp_path, k
     assert card["classes"] == list(CLASSES) and card["grid"] == [32, 32]
     assert card["metrics"] == {"bev_map": 1.5, "3d_map": 0.5, "frames": 2}
     assert card["parity"]["frames"] == 2 and max(card["parity"]["difference"].values()) < 1e-3
-    spec, _ = network(detector)
+    spec, made = network(detector)
     assert card["hash"] == spec.hash
+    program = FORMATS[kind].Program(Path(f"out/model.{kind}"))
+    found = program({"points": torch.zeros(0, 9), "cell": torch.zeros(0, dtype=torch.long)})
+    with torch.no_grad():
+        nothing = made(made.prepare(unlabelled(np.zeros((0, 4)))))
+    for name, output in zip(card["outputs"], found, strict=True):
+        torch.testing.assert_close(output, nothing[f"head.{name}"], atol=1e-3, rtol=1e-3)
 
 
 @pytest.mark.parametrize(
