@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from kdbench.datasets.difficulty import difficulty
 from kdbench.datasets.image_boxes import without_image_box
-from kdbench.datasets.recording import difficulty
 from kdbench.geometry.kitti_labels import NAMES, KittiObjects
 
 SHOWN = 8  # class names in a message

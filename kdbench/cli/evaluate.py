@@ -5,11 +5,12 @@ from rich.console import Console
 from rich.table import Table
 
 from kdbench.cli.output import console, json_option, write_json
-from kdbench.dataset import Dataset
 from kdbench.datasets.label_rules import label_problems
 from kdbench.evaluation.difficulty import DIFFICULTIES
 from kdbench.evaluation.kitti_ap import evaluate as kitti_ap
 from kdbench.evaluation.result_files import listed_frames, read_labels, read_results
+
+CLASSES = ("Car", "Pedestrian", "Cyclist")
 
 
 @click.command()
@@ -30,7 +31,7 @@ def evaluate(labels: str, predictions: str, frames_file: str | None, json_file: 
     """
     frames = listed_frames(frames_file) if frames_file else None
     truth = read_labels(labels, frames)
-    for problem in label_problems(labels, f"{len(truth)} frames", truth, Dataset.classes):
+    for problem in label_problems(labels, f"{len(truth)} frames", truth, CLASSES):
         console.print(f"warning: {problem}", soft_wrap=True, markup=False)
     result = kitti_ap(truth, read_results(predictions, list(truth)))
     # Standard output is either the table or the JSON, never both.

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from kdbench.datasets import fingerprint
+from kdbench.datasets.difficulty import difficulty
 from kdbench.datasets.frame_cache import FrameCache
 from kdbench.datasets.image_frustum import KITTI_IMAGE_SIZES, image_size, in_image
 from kdbench.datasets.kitti import Kitti
 from kdbench.datasets.kitti_tree import KittiTree
-from kdbench.datasets.recording import difficulty, read_cloud
+from kdbench.datasets.recording import read_cloud
 from kdbench.errors import DataError, UsageError
 from kdbench.geometry.boxes import points_in_boxes
 from kdbench.geometry.calibration import read_calibration

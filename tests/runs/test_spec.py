@@ -65,7 +65,7 @@ def test_a_teacher_is_the_same_whoever_learns_from_it(named):
 
 def test_teachers_settings_are_its_own():
     spec = build_spec(method="kd", overrides={"teacher.lr": 0.01, "teacher.precision": "float16"})
-    assert (spec.teacher.lr, spec.train.lr) == (0.01, 0.003)
+    assert (spec.teacher.lr, spec.train.lr) == (0.01, build_spec(method="kd").train.lr)
     assert spec.teacher_run().train.precision == "float16"
 
 

@@ -45,7 +45,7 @@ def test_a_run_that_was_done_before_is_scored_from_its_weights(make_runner, make
 def test_frames_that_a_run_learned_from_do_not_judge_it(make_runner, make_spec, kitti_tree):
     with pytest.raises(UsageError, match="learned from these frames itself"):
         make_runner(transfer=str(kitti_tree)).run(make_spec())
-    with pytest.raises(KdbenchError, match="no such file"):
+    with pytest.raises(KdbenchError, match="no such list"):
         make_runner(transfer=str(kitti_tree / "nothing")).run(make_spec())
 
 
