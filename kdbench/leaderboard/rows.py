@@ -54,6 +54,7 @@ def leaderboard(records: list[Record], step_costs: StepCosts | None = None) -> l
     for table in tables.values():
         _mark_elsewhere(table)
         judge(table, runs.scores)
+        runs.known.clear()  # of 10,000 records they take 100 MB
     set_worth(rows, ladder_of)
     plain = defaultdict(list)
     for row in rows:
