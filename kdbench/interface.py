@@ -10,7 +10,8 @@ from typing import Any
 
 import pandas as pd
 
-from kdbench.errors import KdbenchError, Note
+from kdbench.errors import KdbenchError as KdbenchError
+from kdbench.errors import Note
 from kdbench.evaluation.kitti_ap import evaluate as kitti_ap
 from kdbench.evaluation.result_files import Source, read_labels, read_results
 from kdbench.leaderboard.reading import readable
@@ -20,25 +21,14 @@ from kdbench.measure.device import resolve_device
 from kdbench.runs import publishing
 from kdbench.runs.listing import method_rows
 from kdbench.runs.lookup import Named, named_record
-from kdbench.runs.model import Model, Prediction
+from kdbench.runs.model import Model
+from kdbench.runs.model import Prediction as Prediction
 from kdbench.runs.records import Record
 from kdbench.runs.settings import build_spec
 from kdbench.runs.step_costs import read_step_costs
 from kdbench.runs.store import load_recorded
 from kdbench.training.progress import Reporter
 from kdbench.training.run import Runner
-
-__all__ = [
-    "KdbenchError",
-    "Model",
-    "Prediction",
-    "evaluate",
-    "list_methods",
-    "list_models",
-    "load_model",
-    "read_leaderboard",
-    "run",
-]
 
 
 def load_model(name_or_record: Named, *, device: str = "cpu") -> Model:

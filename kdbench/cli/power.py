@@ -9,6 +9,7 @@ from rich.table import Table
 
 from kdbench.cli.output import json_option, name_left_out, write_json
 from kdbench.errors import KdbenchError
+from kdbench.evaluation.filled_ap import METRICS
 from kdbench.leaderboard.cells import cells_by_table
 from kdbench.leaderboard.power import Noise, detectable, measured_noise, seeds_needed
 from kdbench.runs.records import read_records
@@ -67,7 +68,7 @@ def _answer(title: str, cells, metric: str, gain: float) -> dict | None:
 
 def _table(answer: dict) -> Table:
     noise = answer["noise"]
-    name = {"bev": "BEV", "3d": "3D"}[answer["metric"]]
+    name = METRICS[answer["metric"]]
     table = Table(
         title=f"{answer['table']}\n{name} mAP: smallest gain to be seen. Standard deviation of one "
         f"run over seeds {noise['seeds'] ** 0.5:.2f}, of frames {noise['frames'] ** 0.5:.2f}",

@@ -52,6 +52,5 @@ def transfer_command(records, data_root, split, device) -> None:
 
 
 def _in_words(found: Record) -> str:
-    names = {"bev": "BEV", "3d": "3D"}
-    maps = ", ".join(f"{names[metric]} mAP {found[f'{metric}_map']:.2f}" for metric in METRICS)
+    maps = ", ".join(f"{name} mAP {found[f'{metric}_map']:.2f}" for metric, name in METRICS.items())
     return f"{maps} on {found['frames']} frames"

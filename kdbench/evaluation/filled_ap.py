@@ -14,7 +14,7 @@ import numpy as np
 from kdbench.evaluation.kitti_ap import METRICS as KITTI_METRICS
 from kdbench.evaluation.kitti_ap import Matches
 
-METRICS = ("bev", "3d")
+METRICS = {"bev": "BEV", "3d": "3D"}  # key -> what people call it
 DIFFICULTY, MODERATE = "moderate", 1
 
 # metric -> class (lower case) -> percent, None for a class of which no object counts

@@ -6,7 +6,6 @@ from kdbench.evaluation.filled_ap import METRICS
 from kdbench.leaderboard.columns import is_noise, known
 from kdbench.leaderboard.rows import Row
 
-NAMES = {"bev": "BEV", "3d": "3D"}
 MOST = 3  # methods of a table that get a sentence of their own; of more, the best one does
 
 
@@ -27,7 +26,7 @@ def _answer(title: str, rows: Sequence[Row]) -> str:
 
 def _sentence(row: Row, methods: int) -> str:
     gains = " and ".join(
-        f"{row[f'{metric}_gain']:+.1f} {NAMES[metric]} mAP{_interval(row, metric)}"
+        f"{row[f'{metric}_gain']:+.1f} {METRICS[metric]} mAP{_interval(row, metric)}"
         for metric in METRICS
     )
     seeds = f"{_seeds(len(row['seeds']))} against {len(row['none'])} of none"

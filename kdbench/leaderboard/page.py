@@ -9,6 +9,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from kdbench.evaluation.filled_ap import METRICS
 from kdbench.leaderboard import bands, plots
 from kdbench.leaderboard.columns import (
     ACCURACY,
@@ -33,7 +34,6 @@ from kdbench.runs.records import Record
 from kdbench.storage.files import write_text
 
 TEMPLATES = Path(__file__).parent / "templates"
-METRICS = {"bev": "BEV", "3d": "3D"}
 FILTERS = ("dataset", "profile", "detector", "ratio", "steps")
 
 

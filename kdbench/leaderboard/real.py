@@ -12,7 +12,6 @@ from kdbench.leaderboard.scores import Scores, scores_of
 from kdbench.runs.records import Record
 
 Row = dict[str, Any]
-NAMES = {"bev": "BEV", "3d": "3D"}
 FEWEST = 4  # methods; a rank correlation of fewer says nothing
 DRAWS = 1000
 ENDS = ("low", "high", "p")
@@ -44,7 +43,7 @@ def set_real(rows: Sequence[Row], records: Mapping[str, Record]) -> None:
 def _in_words(metric: str, rank: dict) -> str:
     interval = f"{rank['low']:.2f}..{rank['high']:.2f}"
     return (
-        f"Rank correlation of gains here and on real frames, {NAMES[metric]}: "
+        f"Rank correlation of gains here and on real frames, {METRICS[metric]}: "
         f"{rank['value']:.2f} ({interval}, {rank['methods']} methods)"
     )
 

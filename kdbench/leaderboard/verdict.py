@@ -9,7 +9,6 @@ from kdbench.leaderboard.gains import Gain, gains
 from kdbench.leaderboard.scores import Scores
 
 Row = dict[str, Any]
-NAMES = {"bev": "BEV", "3d": "3D"}
 ERRORS_AHEAD = 2  # standard errors by which a teacher must lead
 
 
@@ -25,7 +24,7 @@ def set_verdict(
     """
     methods = [r for r in rows if r["role"] == "student" and r["method"] != "none"]
     seen = {metric: _smallest(methods, metric) for metric in METRICS}
-    notes = [f"Smallest gain it can see, {NAMES[m]}: {_two(s)} mAP" for m, s in seen.items() if s]
+    notes = [f"Smallest gain it can see, {METRICS[m]}: {_two(s)} mAP" for m, s in seen.items() if s]
     by_steps = {row["steps"]: row for row in plain}
     notes += _teacher_is_behind(rows, by_steps, scores_of) + _head_starts(methods, by_steps)
     if methods and len(by_steps) < 2:
@@ -57,7 +56,7 @@ def _teacher_is_behind(rows, by_steps: dict[int, Row], scores_of) -> list[str]:
     steps, none = max(by_steps.items())
     lead = gains(scores_of(teacher["hashes"]), scores_of(none["hashes"]), {})
     behind = [
-        NAMES[metric]
+        METRICS[metric]
         for metric in METRICS
         if (gain := lead.get(f"{metric}_map")) and gain.value < ERRORS_AHEAD * gain.error
     ]
@@ -79,7 +78,7 @@ def _head_starts(methods: Sequence[Row], by_steps: dict[int, Row]) -> list[str]:
             continue
         more = by_steps[2 * steps][f"{metric}_map"] - by_steps[steps][f"{metric}_map"]
         if more > median(known):
-            found.append(f"{more:+.1f} {NAMES[metric]} (median gain {median(known):+.1f})")
+            found.append(f"{more:+.1f} {METRICS[metric]} (median gain {median(known):+.1f})")
     if not found:
         return []
     return [f"These are head starts: twice the steps without distillation bring {', '.join(found)}"]

@@ -118,8 +118,8 @@ class Runner:
             store.forget(spec)
         if record is not None and not spec.is_teacher:
             self._train_again(spec, record, dataset)
-            return record
-        record = self._on_real_frames(spec, self._carry_out(spec, dataset), write=False)
+            return self._on_real_frames(spec, record)
+        record = self._carry_out(spec, dataset)
         path = write_record(self.results, record)
         maps = [f"{name} mAP {record['metrics'][key]:.2f}" for name, key in HEADLINES]
         self.reporter.say(f"{spec.label}: {', '.join(maps)}; {path}")
@@ -137,23 +137,23 @@ class Runner:
             self.reporter.say(reason)
         return known or (None if self.own_teacher else recorded)
 
-    def _on_real_frames(self, spec: RunSpec, record: Record, write: bool = True) -> Record:
-        """The record with figures of the real frames asked for, where its weights are there."""
-        if self.transfer is None:
-            return record
-        frames = real_frames(spec, self.transfer)
-        if transferred(record, frames, "all"):
+    def _on_real_frames(self, spec: RunSpec, record: Record) -> Record:
+        """A finished run's record with figures of the real frames asked for, if it lacks them."""
+        if self.transfer is None or transferred(record, real_frames(spec, self.transfer), "all"):
             return record
         try:
-            detector = store.load_recorded(record)
+            record = self._transferred(spec, record, store.load_recorded(record))
         except DataError as error:
             self.reporter.say(f"warning: {spec.label} is not scored on real frames: {error}")
             return record
-        device = torch.device(self.device)
-        record = with_transfer(record, transfer(detector, frames, "all", device, self.reporter))
-        if write:
-            write_record(self.results, record)
+        write_record(self.results, record)
         return record
+
+    def _transferred(self, spec: RunSpec, record: Record, detector: Detector) -> Record:
+        if self.transfer is None:
+            return record
+        frames, device = real_frames(spec, self.transfer), torch.device(self.device)
+        return with_transfer(record, transfer(detector, frames, "all", device, self.reporter))
 
     def _done(self, spec: RunSpec, record: Record) -> str:
         """Where a run that was done before has its record and its weights."""
@@ -191,7 +191,7 @@ class Runner:
         found = detect(student, dataset, device, self.reporter)
         self._keep_detections(spec, dataset, found)
         source = source_run(spec)
-        return {
+        record = {
             "schema": SCHEMA,
             "hash": spec.hash,
             "spec": spec.to_dict(),
@@ -205,6 +205,8 @@ class Runner:
             "weights_sha256": store.checksum(_cpu_state(student)),
             "environment": environment(device),
         }
+        # While the student is in memory: its weights may not have found a place.
+        return self._transferred(spec, record, student)
 
     def _train(self, spec, dataset, student, teacher, method) -> dict:
         """Trains, or takes the weights of a training that ended without a record."""

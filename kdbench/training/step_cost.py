@@ -6,6 +6,7 @@ median of the pairs' quotients.
 """
 
 from dataclasses import replace
+from functools import partial
 from statistics import median
 from time import perf_counter
 
@@ -43,7 +44,8 @@ class _Side:
     """One training, timed step by step."""
 
     def __init__(self, spec: RunSpec, dataset: Dataset, device: torch.device, steps: int):
-        networks = build_networks(spec, dataset, device, _trained_or_drawn)
+        load = partial(_trained_or_drawn, dataset.classes)
+        networks = build_networks(spec, dataset, device, load)
         spec = replace(spec, train=replace(spec.train, steps=steps))
         self.training = Training(spec, dataset, *networks, device, None, Reporter(quiet=True))
         self.state, self.seconds, self.device = self.training.initial_state(), [], device
@@ -56,9 +58,9 @@ class _Side:
         self.seconds.append(perf_counter() - started)
 
 
-def _trained_or_drawn(run: RunSpec, weights: str) -> Detector:
+def _trained_or_drawn(classes: tuple[str, ...], run: RunSpec, weights: str) -> Detector:
     """The network of a run; as it was drawn where its weights are not here: it costs the same."""
     try:
         return store.load_trained(run, weights)
     except DataError:
-        return build_detector(run.detector, ("Car", "Pedestrian", "Cyclist"))
+        return build_detector(run.detector, classes)
