@@ -118,7 +118,7 @@ def test_a_split_without_objects_is_an_error_before_the_first_step(kdbench, tiny
     code, _, err = kdbench(*tiny, "--method", "none")
     assert code == 4
     assert "split train: no object in 4 label files: nothing to train or judge on" in err
-    assert "1/" not in err and "Traceback" not in err
+    assert "seed 0: 1/" not in err and "Traceback" not in err
 
 
 def test_debug_shows_where(kdbench):
