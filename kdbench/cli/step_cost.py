@@ -1,15 +1,13 @@
 """`kdbench step-cost`: what a training step of each method costs beside a plain one."""
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
-import torch
 from rich.console import Console
 
 from kdbench.cli.options import plugin_option
-from kdbench.cli.output import console, json_option, name_left_out, write_json
+from kdbench.cli.output import json_option, name_left_out, write_json
 from kdbench.errors import KdbenchError
 from kdbench.measure.device import resolve_device
 from kdbench.measure.environment import environment
@@ -20,7 +18,6 @@ from kdbench.training.data import build_dataset
 from kdbench.training.step_cost import TURNS, step_cost
 
 MACHINE = ("device", "cpu", "cores", "threads", "torch")
-FRAMES = 200  # to take batches from
 
 
 @click.command(name="step-cost")
@@ -38,15 +35,15 @@ def step_cost_command(results, data_root, turns, again, json_file) -> None:
     RESULTS/step-costs.json. Nothing else should run meanwhile.
     """
     folder = Path(results)
-    costs = {} if again else read_step_costs(folder)
-    asked = _methods_of(folder)
+    costs, asked = read_step_costs(folder), _methods_of(folder)
+    problems = []
     for key, spec in asked.items():
-        if key in costs:
+        if key in costs and not again:
             continue
         try:
             costs[key] = _timed(spec, data_root, turns)
         except KdbenchError as error:
-            console.print(f"{spec.label}: not timed: {error}", soft_wrap=True, markup=False)
+            problems.append(f"{spec.label}: not timed: {error}")
             continue
         write_step_costs(folder, costs)
     found = [
@@ -59,6 +56,8 @@ def step_cost_command(results, data_root, turns, again, json_file) -> None:
         for cost in found:
             step = f"{cost['ratio']:.2f} times a plain step"
             Console().print(f"{cost['cell']} {cost['method']}: {step}")
+    if problems:
+        raise KdbenchError("; ".join(problems))
 
 
 def _methods_of(folder: Path) -> dict[str, RunSpec]:
@@ -73,12 +72,8 @@ def _methods_of(folder: Path) -> dict[str, RunSpec]:
 
 
 def _timed(spec: RunSpec, data_root: str | None, turns: int) -> dict:
-    few = spec.dataset.options | {"train_frames": FRAMES, "val_frames": 0}
-    synthetic = spec.dataset.name == "synthetic"
-    frames = replace(spec.dataset, options=few) if synthetic else spec.dataset
-    dataset = build_dataset(replace(spec, dataset=frames), data_root)
     device = resolve_device(spec.device)
-    measured = step_cost(spec, dataset, torch.device(device), turns)
+    measured = step_cost(spec, build_dataset(spec, data_root), device, turns)
     where = environment(device)
     today = datetime.now(UTC).date().isoformat()
     return measured | {key: where[key] for key in MACHINE} | {"date": today}

@@ -24,6 +24,7 @@ from kdbench.sweep.ray_engine import RayEngine
 from kdbench.sweep.schedule import Engine, Schedule
 from kdbench.sweep.view import plan_table, summary, watching
 from kdbench.training.data import build_dataset
+from kdbench.training.transfer import real_frames
 
 DEFAULTS = {
     "methods": None,
@@ -82,6 +83,8 @@ def sweep(
     check_writable(folder)
     jobs = jobs_asked(jobs, gpus_here(settings))
     cells = plan(identified(runs_asked(settings), data_root), folder)
+    if transfer:  # before anything is trained
+        real_frames(cells[0].spec, transfer).preflight()
     console.print(plan_table(cells, jobs))
     if not only_plan:
         common = (folder, data_root, context.meta.get(PLUGINS, ()), jobs)
@@ -93,10 +96,22 @@ def sweep(
         where.transfer = transfer
         run_cells(cells, where, folder)
         console.print(summary(cells, log_path), soft_wrap=True)
+        if transfer:
+            _name_unscored(cells)
     write_json([_row(cell) for cell in cells], json_file)
     broken = [cell for cell in cells if cell.state in (FAILED, SKIPPED)]
     if broken:
         raise KdbenchError(f"{len(broken)} of {len(cells)} cells have no record")
+
+
+def _name_unscored(cells: list[Cell]) -> None:
+    """Says how many runs have no figures of real frames: those of an earlier sweep."""
+    left = sum("transfer" not in cell.record for cell in cells if cell.record is not None)
+    if left:
+        console.print(
+            f"{left} runs were done before, and not scored on real frames: "
+            "`kdbench transfer RECORD... --data-root DIR` does that"
+        )
 
 
 def run_cells(cells: list[Cell], engine: Engine, results: Path) -> None:

@@ -44,6 +44,8 @@ def _seeds(count: int) -> str:
 
 def _meaning(row: Row, methods: int) -> str:
     """What follows from the interval, and what does not."""
+    if row["bev_gain_p"] is None:
+        return "How large the noise is cannot be told: the records hold no AP over drawn frames."
     if len(row["seeds"]) == len(row["none"]) == 1:
         return (
             "That interval is over frames alone. Two trainings that differ by nothing but the seed "

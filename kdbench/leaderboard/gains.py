@@ -100,8 +100,13 @@ def errors_over_seeds(row: Scores | None, known: Priors) -> dict[str, float]:
     return found
 
 
-def gains(row: Scores | None, none: Scores | None, known: Priors) -> dict[str, Gain]:
-    """A row's gains over `none` by key; empty where they were scored on other frames."""
+def gains(
+    row: Scores | None, none: Scores | None, known: Priors, fixed: bool = False
+) -> dict[str, Gain]:
+    """A row's gains over `none` by key; empty where they were scored on other frames.
+
+    A row that is `fixed`, as a teacher, is this one network: other seeds of it are no noise.
+    """
     if row is None or none is None or row.frames != none.frames:
         return {}
     of_frames = _of_frames(row, none)
@@ -110,7 +115,7 @@ def gains(row: Scores | None, none: Scores | None, known: Priors) -> dict[str, G
         value = row.mean[k] - none.mean[k]
         if np.isnan(value):  # a class that no frame shows
             continue
-        parts = _over_seeds(row, none, k, known.get(key))
+        parts = _over_seeds(row, none, k, known.get(key), fixed)
         variance = sum(part for part, _ in parts) + of_frames[k]
         found[key] = Gain(
             float(value), float(np.sqrt(variance)),
@@ -130,10 +135,11 @@ def _of_frames(row: Scores, none: Scores) -> np.ndarray:
     return np.maximum(0.0, total - np.nan_to_num(own / seeds).sum(0))
 
 
-def _over_seeds(row: Scores, none: Scores, k: int, prior: Prior | None) -> list[tuple]:
+def _over_seeds(row: Scores, none: Scores, k: int, prior: Prior | None, fixed: bool) -> list[tuple]:
     """The parts of the gain's variance that are the seeds', each with its degrees of freedom."""
-    sides = [(side.variance[k], side.freedom) for side in (row, none)]
-    seeds = len(row.of_seeds), len(none.of_seeds)
+    moving = (none,) if fixed else (row, none)
+    sides = [(side.variance[k], side.freedom) for side in moving]
+    seeds = [len(side.of_seeds) for side in moving]
     if prior:  # both lean on it, so their errors are not independent: the fewer degrees count
         sides = [prior.moderate(*side) for side in sides]
         total = sum(v / n for (v, _), n in zip(sides, seeds, strict=True))

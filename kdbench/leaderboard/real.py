@@ -70,7 +70,7 @@ def _scores(hashes: Sequence[str], records: Mapping[str, Record], which) -> Scor
 
 def _set_row(row: Row, own: Scores | None, none: Scores | None, known: Priors, which) -> None:
     found = gains(own, none, known)
-    itself = row["hashes"] == row["none"]
+    itself = _learns(row) and row["hashes"] == row["none"]
     row["real_frames"] = f"{own.frames[0]} frames, {which[0]} {which[1]}" if own else None
     for metric in METRICS:
         key = f"{metric}_map"

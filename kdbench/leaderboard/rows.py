@@ -185,6 +185,7 @@ def _as_teacher(row: Row, student: Row) -> Row:
     """A run's row as it stands in the table of a student."""
     against = ("_against_none", "_with_teacher")  # of itself
     absent = dict.fromkeys(key for key in row if "_gain" in key or key.endswith(against))
+    absent |= {"cost": None, "cost_machine": None}
     place = {key: student[key] for key in TABLE}
     return row | absent | place | {"role": "teacher", "method": "teacher"}
 

@@ -77,7 +77,9 @@ def _set_recovered(rows: list[Row], known: Priors, scores_of: ScoresOf) -> None:
             if teacher is not None and row is not teacher and gain is not None:
                 none = tuple(row["none"])
                 if none not in leads:
-                    leads[none] = gains(scores_of(teacher["hashes"]), scores_of(none), known)
+                    leads[none] = gains(
+                        scores_of(teacher["hashes"]), scores_of(none), known, fixed=True
+                    )
                 gap = teacher[f"{metric}_map"] - (row[f"{metric}_map"] - gain)
                 lead = leads[none].get(f"{metric}_map")
                 gap = None if gap < LEAST_GAP or (lead and not lead.significant) else gap

@@ -54,7 +54,7 @@ def _teacher_is_behind(rows, by_steps: dict[int, Row], scores_of) -> list[str]:
     if teacher is None or not by_steps:
         return []
     steps, none = max(by_steps.items())
-    lead = gains(scores_of(teacher["hashes"]), scores_of(none["hashes"]), {})
+    lead = gains(scores_of(teacher["hashes"]), scores_of(none["hashes"]), {}, fixed=True)
     behind = [
         METRICS[metric]
         for metric in METRICS

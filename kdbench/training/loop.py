@@ -258,8 +258,8 @@ class Training:
         self.method.train()
         parameters = [*self.student.parameters(), *self.method.parameters()]
         optimizer = torch.optim.AdamW(
-            parameters, lr=train.lr, betas=(0.95, train.beta2), weight_decay=train.weight_decay,
-            fused=True,
+            parameters, lr=train.lr, weight_decay=train.weight_decay, fused=True,
+            betas=(0.95, train.beta2),  # the cycle below sets the first at every step
         )  # fmt: skip
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer, max_lr=train.lr, total_steps=train.steps + 1, pct_start=train.warmup,

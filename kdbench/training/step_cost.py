@@ -27,7 +27,7 @@ WARMUP, TURNS = 3, 15  # steps of each
 
 def step_cost(spec: RunSpec, dataset: Dataset, device: torch.device, turns: int = TURNS) -> dict:
     """`ratio`: a step of the run against a plain one; `seconds` and `plain`: medians of both."""
-    sides = [_Side(each, dataset, device, WARMUP + turns) for each in (spec.baseline(), spec)]
+    sides = [Side(each, dataset, device, WARMUP + turns) for each in (spec.baseline(), spec)]
     for i, batch in enumerate(sides[0].training.batches(0)):
         for side in sides[:: 1 if i % 2 else -1]:
             side.step(batch)
@@ -40,8 +40,8 @@ def step_cost(spec: RunSpec, dataset: Dataset, device: torch.device, turns: int 
     }
 
 
-class _Side:
-    """One training, timed step by step."""
+class Side:
+    """One training of so many `steps`, timed step by step: `seconds` of each."""
 
     def __init__(self, spec: RunSpec, dataset: Dataset, device: torch.device, steps: int):
         load = partial(_trained_or_drawn, dataset.classes)

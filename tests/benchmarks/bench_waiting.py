@@ -21,12 +21,11 @@ ROUNDS, STEPS = 3, 8
 CHILD = """
 import sys, time
 sys.path.insert(0, sys.argv[1])
-from itertools import islice
 import bench_steps as b
 name, steps = sys.argv[2], int(sys.argv[3])
 dataset = b.build_dataset(b.build_spec(overrides={"dataset.train_frames": 100}))
-side = b.Side(name, dataset)
-for batch in islice(side.training.batches(0), steps + 2):
+side = b.side(name, dataset, steps + 2)
+for batch in side.training.batches(0):
     side.step(batch)
 print(sorted(side.seconds[2:])[steps // 2])
 """

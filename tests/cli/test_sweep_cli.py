@@ -41,6 +41,13 @@ def test_a_data_set_of_no_use_is_told_before_anything_runs(kdbench, kitti_tree):
     assert "ImageSets/val.txt: lists no frame" in err
 
 
+def test_real_frames_are_looked_at_before_anything_runs(kdbench, kitti_tree, tmp_path):
+    code, out, err = kdbench("--methods", "none", "--transfer", tmp_path, "--json", "-")
+    assert (code, out) == (4, "") and "ImageSets" in err
+    code, _, err = kdbench("--methods", "none", "--transfer", kitti_tree)
+    assert code == 2 and "learned from these frames itself" in err
+
+
 def test_the_plan_of_a_file_and_what_the_command_line_says_over_it(kdbench, tmp_path):
     path = tmp_path / "sweep.yaml"
     path.write_text(

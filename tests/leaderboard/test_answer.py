@@ -46,4 +46,9 @@ def test_of_many_methods_the_best_is_told(told):
 
 def test_without_gains_there_is_nothing_to_say(told):
     assert told(2, 2) == ""
-    assert "95 %" not in told(2, 2, frames=False, kd=45.0)
+
+
+def test_without_drawn_frames_nothing_is_said_of_noise(told):
+    text = told(2, 2, frames=False, kd=45.0)
+    assert "gains +5.0 BEV mAP and" in text and "cannot be told" in text
+    assert "more than noise" not in text

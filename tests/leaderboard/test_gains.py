@@ -100,6 +100,14 @@ def test_one_seed_against_several_is_students_test():
     assert found.p == pytest.approx(2 * stats.t.sf(abs(t), 5))
 
 
+def test_a_fixed_row_adds_no_noise_of_seeds():
+    rng = np.random.default_rng(8)
+    teacher, none = scores(rng, 1, 1.0, 0.0, own=0.0), scores(rng, 6, 1.0, 0.0, own=0.0)
+    found, plain = gains(teacher, none, {}, fixed=True)["bev_map"], none.of_seeds[:, 0]
+    assert found.error == pytest.approx(plain.std(ddof=1) / np.sqrt(6))
+    assert found.freedom == pytest.approx(5)
+
+
 def test_one_seed_each_has_the_noise_of_frames_alone():
     rng = np.random.default_rng(5)
     row, none = scores(rng, 1, 1.0, 0.0, own=3.0), scores(rng, 1, 1.0, 0.0, own=3.0)

@@ -57,6 +57,13 @@ def test_gains_on_real_frames_have_intervals_of_their_own(table):
     )
 
 
+def test_a_teacher_gains_nothing_over_itself(table, record, student):
+    teacher = on_real_frames(record(student("kd").teacher_run(), 70.0), 60.0)
+    row = rows_by_method([*table({"none": (40, 30), "kd": (42, 33)}), teacher])["teacher"]
+    assert row["real_bev_map"] == 60
+    assert row["real_bev_gain"] is row["cost"] is row["bev_worth"] is row["bev_gain"] is None
+
+
 def test_a_row_that_was_not_scored_on_those_frames_has_no_figure(table):
     records = table(FIGURES)
     del records[-1]["transfer"]

@@ -51,6 +51,27 @@ def test_a_method_is_timed_once_whatever_its_seeds_and_steps(results, kitti_tree
     assert row["cost"] == found["ratio"]
 
 
+def test_the_synthetic_frames_are_timed_too_and_again_if_asked(tmp_path, monkeypatch, record):
+    monkeypatch.setenv("KDBENCH_HOME", str(tmp_path / "home"))
+    folder = tmp_path / "results"
+    fitnet = build_spec(profile="tiny", method="fitnet", ratio=4)
+    write_record(folder, record(fitnet, 40.0))
+    arguments = ["--results", str(folder), "--turns", "3", "--json", "-"]
+    first, kept, again = (
+        json.loads(CliRunner().invoke(step_cost_command, [*arguments, *more]).stdout)[0]
+        for more in ([], [], ["--again"])
+    )
+    assert first == kept and first["seconds"] != again["seconds"]
+    assert read_step_costs(folder)[step_key(fitnet)]["seconds"] == again["seconds"]
+
+
+def test_what_cannot_be_timed_is_an_error_and_keeps_the_rest(results, kitti_tree, tmp_path):
+    known = json.loads(timed(results, kitti_tree).stdout)
+    done = timed(results, tmp_path / "nothing", "--again")
+    assert "not timed" in str(done.exception)
+    assert [read_step_costs(results)[step_key(spec("fitnet"))]["ratio"]] == [known[0]["ratio"]]
+
+
 def test_what_a_step_costs_depends_on_method_batch_and_precision():
     keys = {
         step_key(one)
