@@ -172,7 +172,7 @@ _PROTOCOL = {
     "device": lambda run: run.spec.device,
     "number of frames": lambda run: run.record["metrics"].get("frames"),
     "range judged": lambda run: run.record["metrics"].get("point_range"),
-    "classes": lambda run: list(run.record["metrics"]["kitti"]),
+    "classes": lambda run: list(ap_of(run.record["metrics"])["bev"]),
 }
 _IDENTITY = {
     "detector": lambda run: run.spec.cell,

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from kdbench.errors import KdbenchError
-from kdbench.evaluation.resample import METRICS
+from kdbench.evaluation.filled_ap import ap_of
 from kdbench.runs.records import Record, check_hash, each_record
 from kdbench.runs.settings import budget_of
 from kdbench.runs.spec import RunSpec
@@ -30,10 +30,9 @@ def readable(results: Path, problems: list[str], budget: float | None = None) ->
 
 def needed(record: Record) -> Record:
     """The record without what no table shows: thousands of them are in memory at once."""
-    kitti = record["metrics"]["kitti"]
-    record["metrics"]["kitti"] = {
-        name: {metric: by_metric[metric] for metric in METRICS} for name, by_metric in kitti.items()
-    }
+    metrics = record["metrics"]
+    metrics["ap"] = ap_of(metrics)
+    metrics.pop("kitti", None)
     record["latency"].pop("samples", None)
     return record
 

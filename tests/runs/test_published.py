@@ -35,7 +35,7 @@ def publish(spec, folder):
     round_matrices(network)
     store.save_weights(spec, network)
     weights = (folder / spec.record_path).with_suffix(".safetensors")
-    weights.parent.mkdir(parents=True)
+    weights.parent.mkdir(parents=True, exist_ok=True)
     shutil.move(store.weights_path(spec), weights)
     parts = dict.fromkeys(("metrics", "cost", "latency", "training"), {"some": 1})
     sums = {"weights_sha256": store.checksum(network.state_dict())}
