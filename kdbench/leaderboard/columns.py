@@ -54,6 +54,8 @@ def _gain(metric: str):
 
 
 def _interval(metric: str):
+    """The interval of a gain; `metric` is bev, real_bev, ..."""
+
     def show(row: Row) -> str:
         low, high = row[f"{metric}_gain_low"], row[f"{metric}_gain_high"]
         if row["method"] == "none" or not (known(low) and known(high)):
@@ -177,6 +179,9 @@ def _of_real(metric: str, suffix: str) -> dict[str, Column]:
         ),
         f"real gain{suffix}": Column(
             f"real_{metric}_gain", _real_gain(metric), "mAP over `none` on real frames"
+        ),
+        f"real 95 %{suffix}": Column(
+            f"real_{metric}_gain_low", _interval(f"real_{metric}"), "interval of the gain there"
         ),
     }  # fmt: skip
 
