@@ -51,7 +51,7 @@ def test_gains_on_real_frames_have_intervals_of_their_own(table):
     assert rows["a"]["real_bev_map"] == 34 and rows["a"]["real_bev_gain"] == 3
     assert rows["a"]["real_bev_gain_low"] < 3 < rows["a"]["real_bev_gain_high"]
     assert rows["none"]["real_bev_gain"] == 0
-    assert COLUMNS["real 95 %"].show(rows["a"]).startswith("+2")
+    assert COLUMNS["real 95 %"].show(rows["a"]) == "+0.7..+5.3"
     assert COLUMNS["real 95 %"].show(rows["none"]) == "-"
     rank = rows["a"]["table"]["real_rank"]["bev"]
     assert rank["value"] == pytest.approx(1) and rank["methods"] == 4
