@@ -37,10 +37,10 @@ from kdbench.training.tuning import Tuner, check_tunable
 @set_option
 @click.option(
     "--share", "shares", type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    multiple=True, default=(0.2, 0.5), show_default=True,
+    multiple=True, default=(0.02, 0.1, 0.3), show_default=True,
     help="Share of the gradient's norm to try, beside the published weights; repeatable.",
 )  # fmt: skip
-@click.option("--steps", type=click.IntRange(1), default=100, show_default=True,
+@click.option("--steps", type=click.IntRange(1), default=400, show_default=True,
               help="Training steps of a candidate.")  # fmt: skip
 @click.option("--results", default="results", show_default=True, help="Folder of records.")
 @click.option("--output", help="Folder of the outcomes [RESULTS/tuned/DETECTOR].")
@@ -55,7 +55,8 @@ def tune(
 ) -> None:  # fmt: skip
     """Find METHODs' loss factor, `method.scale`: published weights against shares of the gradient.
 
-    Students of each candidate train shortly and are scored on held-out training frames.
+    Students of each candidate train shortly and are scored on held-out training frames; the least
+    factor within noise of the best wins.
     """
     if bool(names) == everything:
         raise UsageError("name the methods to tune, or give --all")
@@ -67,9 +68,10 @@ def tune(
     for name in names or tunable(settings):
         spec = spec_from(settings | {"method": name})
         folder = tuned.FOLDER if defaults else Path(output or Path(results) / "tuned")
-        path = folder / ("" if output else spec.detector.name) / f"{_stem(spec)}.json"
+        place = folder / ("" if output else spec.detector.name)
+        path = place / f"{_stem(spec)}.json"
         if force or not path.exists():
-            outcome = _tuned(runner, spec, shares, steps)
+            outcome = _tuned(runner, spec, shares, steps, place)
             write_text(path, json.dumps(outcome, indent=1) + "\n")
         rows.append(json.loads(path.read_text()) | {"path": str(path)})
     write_json(rows, json_file)
@@ -94,13 +96,28 @@ def _stem(spec: RunSpec) -> str:
     return tuned.tuned_name(spec.method.name, spec.method.options.get("variant"))
 
 
-def _tuned(runner: Runner, spec: RunSpec, shares, steps: int) -> dict:
+def _tuned(runner: Runner, spec: RunSpec, shares, steps: int, place: Path) -> dict:
     check_tunable(methods.get(spec.method.name))
     spec, dataset = runner.prepare(spec)
-    device = torch.device(spec.device)
-    outcome = Tuner(dataset, device, runner.reporter, shares, steps).tune(spec)
-    described = {
-        "method": _stem(spec),
+    tuner = Tuner(dataset, torch.device(spec.device), runner.reporter, shares, steps)
+    described = {"method": _stem(spec)} | _described(spec)
+    return described | tuner.tune(spec, _zero(tuner, spec, place))
+
+
+def _zero(tuner: Tuner, spec: RunSpec, place: Path) -> dict:
+    """Candidate 0 of the cell: as it was found before under the same conditions, or found now."""
+    path = place / f"none-x{spec.detector.ratio:g}.json"
+    conditions = _described(spec) | {"run": spec.baseline().hash, "steps": tuner.steps}
+    found = json.loads(path.read_text()) if path.exists() else {}
+    if any(found.get(key) != value for key, value in conditions.items()):
+        found = conditions | tuner.zero(spec)
+        write_text(path, json.dumps(found, indent=1) + "\n")
+    return found
+
+
+def _described(spec: RunSpec) -> dict:
+    """Under what conditions something was found."""
+    return {
         "cell": spec.cell,
         "dataset": f"{spec.dataset.name} {spec.dataset.fingerprint}",
         "profile": spec.profile,
@@ -108,7 +125,6 @@ def _tuned(runner: Runner, spec: RunSpec, shares, steps: int) -> dict:
         "kdbench": __version__,
         "torch": torch.__version__,
     }
-    return described | outcome
 
 
 def _table(rows: list[dict]) -> Table:
@@ -118,6 +134,8 @@ def _table(rows: list[dict]) -> Table:
         share = row["published_share"]
         known = "no gradient in the probe: as published"
         known = known if share is None else f"(published weights: {share:.1%})"
+        if not row.get("helps", True):
+            known += "\nno better than none, within noise"
         lines = [*map(_line, row["candidates"]), known]
         table.add_row(row["method"], f"{row['scale']:g}", "\n".join(lines))
     return table

@@ -3,6 +3,7 @@
 KDBENCH_HOME/runs/<hash>/model.safetensors   the network alone; it stays when the run is done
                          checkpoint.pt       until the training is done
                          log.jsonl           losses by step
+                         trace.jsonl         gradients at eight moments, if asked for
                          tensorboard/        the same as events, if asked for
                          detections.npz      raw detections of the validation frames
 """
@@ -10,6 +11,7 @@ KDBENCH_HOME/runs/<hash>/model.safetensors   the network alone; it stays when th
 import hashlib
 import json
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -190,17 +192,18 @@ class Log:
         with self.path.open("a") as file:
             file.write(json.dumps(values) + "\n")
 
+    def read(self) -> list[dict]:
+        """All whole lines; none where nothing was written."""
+        entries = []
+        for line in self.path.read_text().splitlines() if self.path.exists() else []:
+            with suppress(json.JSONDecodeError):  # half-written when its process was killed
+                entries.append(json.loads(line))
+        return entries
+
     def truncate_after(self, step: int) -> None:
         """Drops the lines of steps that a resumed training repeats, and a half-written one."""
         if not self.path.exists():
             return
-        kept = []
-        for line in self.path.read_text().splitlines():
-            try:
-                entry = json.loads(line)
-            except json.JSONDecodeError:
-                continue
-            if entry["step"] <= step:
-                kept.append(line + "\n")
+        kept = [json.dumps(entry) + "\n" for entry in self.read() if entry["step"] <= step]
         with replacing(self.path) as temporary:
             temporary.write_text("".join(kept))

@@ -4,12 +4,15 @@
    student's gradient at 30 % by setting the factor anew every five steps. The median of what it
    needed, over the second half, says which factor gives which share. The share is that of the
    gradient's norm, not of the loss: losses have floors (the entropy of soft targets) and signs
-   (a likelihood), which teach nothing.
-2. The candidates are factors of given shares, and 1, the weights as published, where that is
-   another factor and has a share of 2 to 98 %: with less there is nothing to see of the method,
-   with more nothing of the labels. Each trains a student for 100 steps on four fifths of the
-   training frames, and is scored on the rest. The validation frames are not looked at.
-3. The best mean of BEV and 3D mAP wins; of equals, the least factor.
+   (a likelihood), which teach nothing. It is taken where the loss acts, see `pull.py`.
+2. The candidates are factors of given shares; 1, the weights as published, where that is another
+   factor and has a share of 2 to 98 %: with less there is nothing to see of the method, with more
+   nothing of the labels; and 0, which is `none`, and the same for all methods of a detector and
+   ratio. Each trains a student for 400 steps on four fifths of the training frames, and is scored
+   on the rest. The validation frames are not looked at.
+3. Of the factors whose mean of BEV and 3D mAP is within noise of the best one's, the least wins:
+   what does not help is switched down. Noise is the standard deviation of a difference between
+   two runs, from seeds of the candidate 0. Where nothing but 0 is that good, the least wins.
 
 A method that has no gradient that early, as one whose teacher first has to find objects, keeps its
 published weights.
@@ -35,12 +38,15 @@ from kdbench.runs.spec import RunSpec
 from kdbench.training.evaluate import detect, score
 from kdbench.training.loop import Training
 from kdbench.training.progress import Reporter
+from kdbench.training.pull import pulls, together
 from kdbench.training.run import build_networks
 
 PROBE_STEPS, PROBE_EVERY, PROBE_SHARE = 50, 5, 0.3
 HELD_OUT = 5  # every fifth training frame
 SEEN = 0.02, 0.98  # shares at which published weights are worth a try
 SAME = 1.25  # factors nearer than this are not told apart
+ZERO_SEEDS = 4
+MAPS = ("bev_map", "3d_map")
 
 
 class HeldOut(Dataset):
@@ -93,18 +99,8 @@ class Probe(Training):
 
     def _balance(self, detection, distillation) -> float | None:
         """None where distillation has no gradient (no object in the batch, a ramp's start)."""
-        norms = [self._gradient_norm(terms) for terms in (detection, distillation)]
-        return norms[0] / norms[1] if norms[1] > 0 else None
-
-    def _gradient_norm(self, terms: dict[str, Tensor]) -> float:
-        total = sum(terms.values())
-        if not total.requires_grad:
-            return 0.0
-        gradients = torch.autograd.grad(
-            total, list(self.student.parameters()), retain_graph=True, allow_unused=True
-        )
-        norms = [g.norm() for g in gradients if g is not None]
-        return float(torch.stack(norms).norm()) if norms else 0.0
+        pull = together(pulls(detection, distillation, self.student))
+        return math.sqrt(pull.detection / pull.distillation) if pull else None
 
 
 @dataclass(frozen=True)
@@ -114,15 +110,34 @@ class Tuner:
     dataset: Dataset
     device: torch.device
     reporter: Reporter
-    shares: Sequence[float] = (0.2, 0.5)  # of the gradient's norm
-    steps: int = 100  # a candidate's training
+    shares: Sequence[float] = (0.02, 0.1, 0.3)  # of the gradient's norm
+    steps: int = 400  # a candidate's training
 
-    def tune(self, spec: RunSpec) -> dict[str, Any]:
+    def zero(self, spec: RunSpec, seeds: int = ZERO_SEEDS) -> dict[str, Any]:
+        """Candidate 0 for all methods of the cell of `spec`, and how much seeds differ there.
+
+        Returns `runs` (each with `seed`, `bev_map` and `3d_map`), the means `bev_map` and
+        `3d_map`, and `noise`: of the mean of both maps, between two runs of unlike seeds.
+        """
+        held_out = replace(self, dataset=HeldOut(self.dataset))
+        runs = [
+            {"seed": seed} | held_out.trained(replace(spec.baseline(), seed=seed), f"seed {seed}")
+            for seed in range(seeds)
+        ]
+        if any(run["bev_map"] is None for run in runs):
+            raise KdbenchError(f"{spec.baseline().label} diverged; try a lower train.lr")
+        noise = math.sqrt(2) * statistics.stdev(map(mean_map, runs))
+        means = {key: round(statistics.fmean(run[key] for run in runs), 3) for key in MAPS}
+        return means | {"noise": round(noise, 3), "runs": runs}
+
+    def tune(self, spec: RunSpec, zero: dict[str, Any]) -> dict[str, Any]:
         """Finds the factor for the method of `spec`; its teacher must be trained.
 
-        Returns `scale`, `published_share` (None without a gradient), `candidates` (each with
-        `name`, `scale`, `share`, `bev_map` and `3d_map`, None where the training diverged) and
-        `budget`. Raises NotApplicable for a method without a loss of its own.
+        `zero` is what the method of that name gave. Returns `scale`, `published_share` (None
+        without a gradient), `candidates` (each with `name`, `scale`, `share`, `bev_map` and
+        `3d_map`, None where the training diverged; the first is 0), `helps` (whether the chosen
+        one is better than 0 by more than noise), `noise` and `budget`. Raises NotApplicable for a
+        method without a loss of its own.
         """
         check_tunable(methods.get(spec.method.name))
         held_out = replace(self, dataset=HeldOut(self.dataset))
@@ -130,11 +145,15 @@ class Tuner:
         if balance is None:
             self.reporter.say(f"{spec.method.name}: no gradient in the probe, nothing to tune")
         factors = {} if balance is None else candidate_factors(balance, self.shares)
+        nothing = {"name": "0", "scale": 0.0, "share": 0.0} | {key: zero[key] for key in MAPS}
         candidates = [held_out.candidate(spec, *each, balance) for each in factors.items()]
+        best = chosen(candidates, nothing, zero["noise"]) if candidates else None
         return {
-            "scale": chosen(candidates, spec)["scale"] if candidates else 1.0,
+            "scale": best["scale"] if best else 1.0,
             "published_share": None if balance is None else share_of(1.0, balance),
-            "candidates": candidates,
+            "helps": bool(best) and mean_map(best) > mean_map(nothing) + zero["noise"],
+            "noise": zero["noise"],
+            "candidates": [nothing, *candidates],
             "budget": {
                 "probe_steps": PROBE_STEPS,
                 "steps": self.steps,
@@ -157,10 +176,14 @@ class Tuner:
 
     def candidate(self, spec: RunSpec, name: str, scale: float, balance: float) -> dict[str, Any]:
         """Trains and scores one factor."""
-        result = {"name": name, "scale": scale, "share": share_of(scale, balance)}
-        train = replace(spec.train, steps=self.steps)
+        own = replace(spec, method=replace(spec.method, scale=scale))
+        found = self.trained(own, f"{name} (scale {scale:g})")
+        return {"name": name, "scale": scale, "share": share_of(scale, balance)} | found
+
+    def trained(self, spec: RunSpec, name: str) -> dict[str, float | None]:
+        """BEV and 3D mAP of a run of `steps`; None for both where it diverged."""
         training = self._training(
-            replace(spec, train=train, method=replace(spec.method, scale=scale)), Training
+            replace(spec, train=replace(spec.train, steps=self.steps)), Training
         )
         try:
             with tempfile.TemporaryDirectory() as folder:
@@ -168,12 +191,12 @@ class Tuner:
                 training.run()
         except TrainingDiverged as error:
             self.reporter.say(str(error))
-            return result | {"bev_map": None, "3d_map": None}
+            return dict.fromkeys(MAPS)
         found = detect(training.student, self.dataset, self.device, self.reporter)
         metrics = score(self.dataset, found, training.student.point_range)
-        maps = {key: round(metrics[key], 3) for key in ("bev_map", "3d_map")}
-        self.reporter.say(f"{spec.method.name} {name} (scale {scale:g}): {maps}")
-        return result | maps
+        maps = {key: round(metrics[key], 3) for key in MAPS}
+        self.reporter.say(f"{spec.method.name} {name}: {maps}")
+        return maps
 
     def _training(self, spec: RunSpec, kind: type[Training]) -> Training:
         networks = build_networks(spec, self.dataset, self.device)
@@ -216,12 +239,19 @@ def rounded(value: float) -> float:
     return float(f"{value:.1e}")
 
 
-def chosen(candidates: list[dict], spec: RunSpec) -> dict:
-    """The candidate of the best mean of BEV and 3D mAP; of equals, that of the least factor.
+def mean_map(candidate: dict[str, Any]) -> float:
+    """The mean of BEV and 3D mAP."""
+    return statistics.fmean(candidate[key] for key in MAPS)
+
+
+def chosen(candidates: list[dict], nothing: dict, noise: float) -> dict:
+    """The least factor that is within noise of the best, and else the least; not 0 itself.
 
     Raises KdbenchError when all diverged.
     """
     alive = [c for c in candidates if c["bev_map"] is not None]
     if not alive:
-        raise KdbenchError(f"{spec.label}: every candidate diverged; try a lower train.lr")
-    return max(alive, key=lambda c: (c["bev_map"] + c["3d_map"], -c["scale"]))
+        raise KdbenchError("every candidate diverged; try a lower train.lr")
+    best = max(map(mean_map, [nothing, *alive]))
+    near = [c for c in alive if mean_map(c) >= best - noise]
+    return min(near or alive, key=lambda c: c["scale"])

@@ -8,12 +8,16 @@ from kdbench.cli import main
 from kdbench.runs.settings import build_spec
 
 
+ZERO = {"bev_map": 3.0, "3d_map": 2.0, "noise": 1.0, "runs": []}
+
+
 @pytest.fixture
 def kdbench(capsys, tmp_path, monkeypatch, kitti_tree):
     """Runs `kdbench tune` in the tiny profile; gives exit code, standard output and error."""
     monkeypatch.setenv("KDBENCH_HOME", str(tmp_path / "home"))
     monkeypatch.setattr("kdbench.training.tuning.PROBE_STEPS", 2)
     monkeypatch.setattr("kdbench.training.tuning.PROBE_EVERY", 1)
+    monkeypatch.setattr("kdbench.training.tuning.Tuner.zero", lambda *_: ZERO)
     monkeypatch.setattr("kdbench.runs.tuned.FOLDER", tmp_path / "defaults")
     monkeypatch.chdir(tmp_path)
     data = ["--profile", "tiny", "--dataset", "kitti", "--data-root", kitti_tree]
@@ -34,7 +38,7 @@ def test_the_outcome_is_kept_and_can_become_the_default(kdbench, tmp_path):
     path = tmp_path / "results/tuned/pointpillars/fitnet.json"
     outcome = json.loads(path.read_text())
     assert outcome["cell"] == "pointpillars-x4"
-    assert len(outcome["candidates"]) == 1
+    assert [c["name"] for c in outcome["candidates"]] == ["0", "30%"]
     assert build_spec(method="fitnet").method.scale == 1.0
     (tmp_path / "defaults/pointpillars").mkdir(parents=True)
     outcome["scale"] = 7.0
@@ -43,6 +47,17 @@ def test_the_outcome_is_kept_and_can_become_the_default(kdbench, tmp_path):
     assert json.loads(out)[0]["scale"] == 7.0  # tuned before, and not tuned again
     assert build_spec(method="fitnet").method.scale == 7.0
     assert build_spec(method="self").method.scale == 7.0
+
+
+def test_candidate_0_is_trained_once_for_all_methods_of_a_cell(kdbench, tmp_path, monkeypatch):
+    assert kdbench("fitnet", "--share", "0.3")[0] == 0
+    path = tmp_path / "results/tuned/pointpillars/none-x4.json"
+    assert json.loads(path.read_text()).items() >= ZERO.items()
+    monkeypatch.setattr("kdbench.training.tuning.Tuner.zero", lambda *_: pytest.fail("again"))
+    assert kdbench("at", "--share", "0.3")[0] == 0
+    monkeypatch.setattr("kdbench.training.tuning.Tuner.zero", lambda *_: ZERO | {"noise": 9.0})
+    assert kdbench("at", "--force", "--share", "0.3", "--set", "train.lr=0.001")[0] == 0
+    assert json.loads(path.read_text())["noise"] == 9.0  # of another learning rate
 
 
 @pytest.mark.parametrize(

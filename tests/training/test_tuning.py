@@ -37,19 +37,23 @@ def test_held_out_frames_are_training_frames_and_not_trained_on(dataset):
     assert held.frame(val[0]).id == val[0]
 
 
-def test_the_share_is_that_of_the_gradient(prepared):
+def test_the_share_is_that_of_the_gradient_where_the_loss_acts(prepared):
     spec, dataset = prepared
     probe = tuner(dataset)._training(spec, Probe)
     state = probe.initial_state()
-    batch = next(probe.batches(0))
-    losses = probe.losses(batch)  # the first call measures
-    norms = {}
+    losses = probe.losses(next(probe.batches(0)))  # the first call measures
+    gradients = {}
     for name in ("detection", "distillation"):
         total = sum(v for k, v in losses.items() if k.startswith("kd.") == (name != "detection"))
         state.optimizer.zero_grad()
         total.backward(retain_graph=True)
-        gradients = [p.grad for p in probe.student.parameters() if p.grad is not None]
-        norms[name] = torch.sqrt(sum(g.square().sum() for g in gradients)).item()
+        gradients[name] = {n: p.grad for n, p in probe.student.named_parameters()}
+    reached = [n for n, g in gradients["distillation"].items() if g is not None and g.any()]
+    assert 0 < len(reached) < len(gradients["detection"])  # not the head
+    norms = {
+        name: torch.sqrt(sum(of[n].square().sum() for n in reached)).item()
+        for name, of in gradients.items()
+    }
     share = norms["distillation"] / (norms["distillation"] + norms["detection"])
     assert share == pytest.approx(tuning.PROBE_SHARE, rel=1e-3)
 
@@ -78,22 +82,39 @@ def test_published_weights_are_tried_where_they_are_worth_it(balance, names):
     assert factors["50%"] == pytest.approx(balance, rel=0.05)
 
 
+def zero(noise=1.0, bev=0.0, three=0.0):
+    return {"noise": noise, "bev_map": bev, "3d_map": three, "runs": []}
+
+
 def test_every_candidate_has_the_same_budget_and_the_outcome_repeats(prepared):
     spec, dataset = prepared
-    outcome = tuner(dataset).tune(spec)
-    assert [c["name"] for c in outcome["candidates"]] == ["20%", "50%"]
-    assert [c["share"] for c in outcome["candidates"]] == pytest.approx([0.2, 0.5], abs=0.02)
+    outcome = tuner(dataset).tune(spec, zero())
+    assert [c["name"] for c in outcome["candidates"]] == ["0", "2%", "10%", "30%"]
+    shares = [c["share"] for c in outcome["candidates"]]
+    assert shares == pytest.approx([0, 0.02, 0.1, 0.3], abs=0.01)
     assert outcome["published_share"] < 0.02
-    assert outcome["scale"] in [c["scale"] for c in outcome["candidates"]]
+    assert outcome["scale"] in [c["scale"] for c in outcome["candidates"][1:]]
     assert outcome["budget"] == {"probe_steps": 4, "steps": 2, "held_out_frames": 1}
-    assert tuner(dataset).tune(spec) == outcome
+    assert tuner(dataset).tune(spec, zero()) == outcome
+
+
+def test_candidate_0_is_none_with_several_seeds(prepared):
+    spec, dataset = prepared
+    found = tuner(dataset).zero(spec, seeds=2)
+    held = replace(tuner(dataset), dataset=HeldOut(dataset))
+    second = held.trained(replace(spec.baseline(), seed=1), "again")
+    assert found["runs"][1] == {"seed": 1} | second
+    means = [tuning.mean_map(run) for run in found["runs"]]
+    assert found["noise"] == pytest.approx(abs(means[0] - means[1]), abs=2e-3)  # sqrt(2) s
+    assert found["bev_map"] == pytest.approx(sum(r["bev_map"] for r in found["runs"]) / 2, abs=1e-3)
 
 
 def test_a_method_without_a_gradient_keeps_its_published_weights(prepared, monkeypatch):
     spec, dataset = prepared
     monkeypatch.setattr(Probe, "_balance", lambda *a: None)
-    outcome = tuner(dataset).tune(spec)
-    assert (outcome["scale"], outcome["published_share"], outcome["candidates"]) == (1.0, None, [])
+    outcome = tuner(dataset).tune(spec, zero())
+    assert (outcome["scale"], outcome["published_share"], outcome["helps"]) == (1.0, None, False)
+    assert [c["name"] for c in outcome["candidates"]] == ["0"]
 
 
 def test_a_candidate_that_diverges_is_no_candidate(prepared, monkeypatch):
@@ -108,22 +129,29 @@ def test_a_candidate_that_diverges_is_no_candidate(prepared, monkeypatch):
 
     tried = []
     monkeypatch.setattr(Training, "run", diverging)
-    outcome = tuner(dataset).tune(spec)
-    assert [c["bev_map"] is None for c in outcome["candidates"]] == [True, False]
-    assert outcome["scale"] == outcome["candidates"][1]["scale"]
+    outcome = tuner(dataset).tune(spec, zero())
+    assert [c["bev_map"] is None for c in outcome["candidates"]] == [False, True, False, False]
+    assert outcome["scale"] in [c["scale"] for c in outcome["candidates"][2:]]
 
 
 def candidate(scale, bev, three):
     return {"scale": scale, "bev_map": bev, "3d_map": three}
 
 
-def test_the_best_mean_wins_and_of_equals_the_least_factor(prepared):
-    spec, _ = prepared
-    candidates = [candidate(1, 10, 5), candidate(2, 9, 7), candidate(0.5, 8, 8)]
-    assert chosen(candidates, spec)["scale"] == 0.5
-    assert chosen(candidates[:2], spec)["scale"] == 2
+@pytest.mark.parametrize(
+    ("noise", "nothing", "winner"),
+    [
+        (0, (5, 5), 0.5),  # the best alone is within no noise
+        (0, (9, 9), 0.1),  # nothing is as good as 0: the least
+        (2, (5, 5), 0.1),  # all are equals: the least
+        (1, (9, 5), 0.5),  # 0 is among the equals, and is no candidate of its own
+    ],
+)
+def test_the_least_factor_within_noise_of_the_best_wins(noise, nothing, winner):
+    candidates = [candidate(1, 10, 5), candidate(0.1, 7, 6), candidate(0.5, 8, 8)]
+    assert chosen(candidates, candidate(0, *nothing), noise)["scale"] == winner
     with pytest.raises(KdbenchError, match="every candidate diverged"):
-        chosen([candidate(1, None, None)], spec)
+        chosen([candidate(1, None, None)], candidate(0, *nothing), noise)
 
 
 @pytest.mark.parametrize(
