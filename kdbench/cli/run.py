@@ -58,6 +58,8 @@ DEFAULTS = {
               help="Measure cost and latency of this run, not once for its network.")  # fmt: skip
 @click.option("--transfer", metavar="DIR",
               help="Score the runs on the KITTI tree DIR too; none learns from it.")  # fmt: skip
+@click.option("--trace", is_flag=True,
+              help="Write down how distillation pulls at students, at eight moments.")  # fmt: skip
 @click.option("--quiet", is_flag=True, help="No progress.")
 @click.option("--tensorboard", is_flag=True, help="Write events for TensorBoard (extra).")
 @plugin_option
@@ -72,6 +74,7 @@ def run(
     train_teacher,
     measure,
     transfer,
+    trace,
     quiet,
     tensorboard,
     json_file,
@@ -88,8 +91,11 @@ def run(
             return
         spec, device = read_settings(config, assignments, spec_file, named)
         processes.check(spec, device)
+        if trace and processes.size() > 1:
+            raise UsageError("--trace: several processes are not traced; run it without torchrun")
         reporter = Reporter(quiet, TensorBoard() if tensorboard else None)
         own = {"own_teacher": train_teacher, "measure": measure, "transfer": transfer}
+        own["trace"] = trace
         record = Runner(Path(results), data_root, force, reporter, device, **own).run(spec)
         processes.dismiss()
     records = _with_related(Path(results), record)

@@ -61,14 +61,16 @@ MOST_SEEDS = 10_000  # that a number of seeds stands for
 @click.option("--gpus", default=0.0, show_default=True, help="GPUs of a Ray task.")
 @click.option("--transfer", metavar="DIR", type=click.Path(exists=True, file_okay=False),
               help="Score the runs on the KITTI tree DIR too; none learns from it.")  # fmt: skip
+@click.option("--trace", is_flag=True,
+              help="Write down how distillation pulls at students, at eight moments.")  # fmt: skip
 @click.option("--plan", "only_plan", is_flag=True, help="Show what would be run, and stop.")
 @click.option("--results", default="results", show_default=True, help="Folder of records.")
 @plugin_option
 @json_option
 @click.pass_context
 def sweep(
-    context, config, data_root, assignments, jobs, engine, address, cpus, gpus, transfer, only_plan,
-    results, json_file, **named,
+    context, config, data_root, assignments, jobs, engine, address, cpus, gpus, transfer, trace,
+    only_plan, results, json_file, **named,
 ) -> None:  # fmt: skip
     """Run methods x detectors x ratios x seeds; what is done already is not done again.
 
@@ -93,7 +95,7 @@ def sweep(
         else:
             where = LocalEngine(*common, gpus_here(settings))
         where.device = resolve_device(settings["device"]).type
-        where.transfer = transfer
+        where.transfer, where.trace = transfer, trace
         run_cells(cells, where, folder)
         console.print(summary(cells, log_path), soft_wrap=True)
         if transfer:

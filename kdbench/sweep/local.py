@@ -28,6 +28,7 @@ class LocalEngine:
     gpus: int = 0
     device: str = "cpu"  # of teachers; what else there is says where it runs
     transfer: str | None = None  # a KITTI tree on whose frames all runs are scored too
+    trace: bool = False  # write down how distillation pulls at the students
     running: list[tuple[Cell, subprocess.Popen, int]] = field(default_factory=list)
 
     def free(self) -> bool:
@@ -84,6 +85,7 @@ def command(engine, cell: Cell, results: Path) -> list[str]:
     line += ["--spec", str(path), "--results", str(results)]
     line += ["--data-root", engine.data_root] if engine.data_root else []
     line += ["--transfer", engine.transfer] if engine.transfer else []
+    line += ["--trace"] if engine.trace else []
     line += ["--device", engine.device] if cell.spec.is_teacher else []
     return [*line, *(x for plugin in engine.plugins for x in ("--plugin", plugin))]
 

@@ -29,6 +29,7 @@ class RayEngine:
     gpus: float = 0
     device: str = "cpu"  # of teachers; what else there is says where it runs
     transfer: str | None = None  # a KITTI tree on whose frames all runs are scored too
+    trace: bool = False  # write down how distillation pulls at the students
     running: dict = field(default_factory=dict)
 
     def __post_init__(self):

@@ -38,6 +38,7 @@ from kdbench.training.teachers import (
     source_run,
     why_trained,
 )
+from kdbench.training.traced import Traced
 from kdbench.training.transfer import real_frames, transfer, transferred, with_transfer
 
 COST_FRAMES = 20  # frames over which MACs are averaged
@@ -58,6 +59,7 @@ class Runner:
     own_teacher: bool = False  # a teacher that is trained here, though one is published
     measure: bool = False  # cost and latency of each run, not once for a detector and ratio
     transfer: str | None = None  # a KITTI tree on whose frames all runs are scored too
+    trace: bool = False  # write down how distillation pulls at the student
 
     def __post_init__(self):
         self.reporter = self.reporter or Reporter()
@@ -161,6 +163,8 @@ class Runner:
         if path is not None and is_published(path):
             return f"published, {path}"
         where = path or "not in KDBENCH_HOME, --force trains them again"
+        if self._traces(spec) and "trace" not in record["training"]:
+            where = f"{where}; not traced, --force trains it again with a trace"
         return f"done before, {self.results / spec.record_path}; weights: {where}"
 
     def _weights_are_good(self, spec: RunSpec, record: Record) -> bool:
@@ -214,13 +218,18 @@ class Runner:
         if cost is None:
             check_precision(spec.train.precision, self.device)  # a teacher has one of its own
             device, folder = torch.device(self.device), store.run_folder(spec)
-            cost = Training(
+            kind = Traced if self._traces(spec) else Training
+            cost = kind(
                 spec, dataset, student, teacher, method, device, folder, self.reporter
             ).run()
             if spec.is_teacher:
                 round_matrices(student)
             self._keep(spec, student, cost)
         return cost
+
+    def _traces(self, spec: RunSpec) -> bool:
+        """Whether a run is to be traced: neither a teacher nor a student without a method is."""
+        return self.trace and spec != spec.baseline()
 
     def _keep(self, spec: RunSpec, student: Detector, cost: dict) -> None:
         """Writes the weights. A student has its result without them; a teacher is nothing else."""

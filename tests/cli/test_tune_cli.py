@@ -7,7 +7,6 @@ import pytest
 from kdbench.cli import main
 from kdbench.runs.settings import build_spec
 
-
 ZERO = {"bev_map": 3.0, "3d_map": 2.0, "noise": 1.0, "runs": []}
 
 
