@@ -19,6 +19,9 @@ points              largest teacher feature         softmax(max_c G_T/tau)  G, 1
 ranks and looks for neighbours in the concatenated batch, caps counts at 32 points, and its
 temperature leaves weight only on the voxels tied at the largest count; with cells and points
 its weights have no effect.
+
+What is distilled is the published choice: pillars' features in PointPillars, maps of the backbone
+where voxels are three-dimensional, points in PointRCNN. `tap=backbone.*` takes PointPillars' maps.
 """
 
 from math import inf
@@ -30,24 +33,26 @@ from kdbench.method import Method, Paper
 from kdbench.ops.edges import Graph, edge_errors, first_edges, largest_edges
 from kdbench.ops.graphs import GraphLayer, local_graphs
 from kdbench.ops.rows import by_frame, cells_as_rows
-from kdbench.taps import Kind, find
+from kdbench.taps import Kind, TapSpecs, choose, find
 
 MAX_COUNT, RELEASED_TAU = 32, 0.01
+PUBLISHED_N = 6000  # of a frame in the paper; in released voxels of a batch of six
+RELEASED_BATCH = 6
 MAP_CHANNELS = 32  # of the graph layers over maps, at every ratio
 
 
 class PointDistiller(Method):
-    """Options: `variant`, `n` rows, or `cells` of each map, `k` neighbours, `tau`, `channels`,
-    `weight`.
+    """Options: `variant`, `tap`, `n` rows, or `cells` of each map, `k` neighbours, `tau`,
+    `channels`, `weight`.
 
     `channels` are those of the graph layer; 0 is the published choice, 32 for maps, else the
-    student's width. `n` and `cells` are a frame's; `n` voxels are the batch's in `released`. `tau`
-    is in units of the frame's highest score, so that no weight exceeds another by more than
-    exp(1 / tau).
+    student's width. `n` and `cells` are a frame's (with released voxels, their mean over the
+    batch); `n` 0 is the published 6,000, a batch's 6,000 with released voxels. `tau` is in units
+    of the frame's highest score, so that no weight exceeds another by more than exp(1 / tau).
     """
 
     name = "pointdistiller"
-    limits = {"n": (1, inf), "k": (1, inf)}
+    limits = {"n": (0, inf), "k": (1, inf)}
     needs = ("voxel|points|backbone.*",)
     paper = Paper(
         "PointDistiller: Structured Knowledge Distillation Towards Efficient and Compact 3D "
@@ -56,6 +61,7 @@ class PointDistiller(Method):
         "CVPR 2023, arXiv 2205.11098",
     )
     variants = ("paper", "released")
+    neutral = {"tap": ""}
     zero_when_equal = True
     deviations = (
         "paper: the distance of eq. 2 is the mean squared error, times the factor 2 of the code",
@@ -69,12 +75,14 @@ class PointDistiller(Method):
 
     def __init__(
         self, student, teacher, *,
-        variant="paper", n=6000, cells=256, k=128, tau=0.25, channels=0, weight=1.0,
+        variant="paper", tap="", n=0, cells=256, k=128, tau=0.25, channels=0, weight=1.0,
     ):  # fmt: skip
         super().__init__(student, teacher)
-        self.taps = find(self.needs[0], student)
+        self.taps = chosen(tap, student) if tap else find(self.needs[0], student)
         self.kind = student[self.taps[0]].kind
         self.released, self.k, self.tau, self.weight = variant == "released", k, tau, weight
+        mixed = self.released and self.kind is Kind.ROWS
+        n = n or PUBLISHED_N // (RELEASED_BATCH if mixed else 1)
         self.n = cells if self.kind is Kind.BEV else n
         self.by_count = self.kind is Kind.ROWS or (
             self.kind is Kind.BEV and "counts" in student and not self.released
@@ -122,10 +130,11 @@ class PointDistiller(Method):
 
     def _graph(self, rows, score):
         """The graph of the teacher's rows, and how many centres each frame has."""
-        frame = rows.coordinates[:, 0]
-        mixed = self.released and self.kind is Kind.ROWS
-        groups = by_frame(torch.zeros_like(frame) if mixed else frame)
-        centre, near, sizes = local_graphs(rows.features, score, groups, self.n, self.k)
+        frame, n = rows.coordinates[:, 0], self.n
+        groups = by_frame(frame)
+        if self.released and self.kind is Kind.ROWS:
+            groups, n = by_frame(torch.zeros_like(frame)), n * len(groups)
+        centre, near, sizes = local_graphs(rows.features, score, groups, n, self.k)
         return Graph(centre, near, len(frame)), sizes
 
     def _watch(self, graph):
@@ -157,3 +166,9 @@ class PointDistiller(Method):
     def _softmax(self, importance):
         largest = importance.max().clamp_min(torch.finfo(importance.dtype).tiny)
         return torch.softmax(importance / (self.tau * largest), dim=0)
+
+
+def chosen(pattern: str, specs: TapSpecs) -> list[str]:
+    """Taps of rows, of points or of maps, all of one kind. Raises UsageError for others."""
+    names = choose(pattern, specs, Kind.ROWS, Kind.POINTS, Kind.BEV)
+    return choose(pattern, specs, specs[names[0]].kind)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from kdbench.errors import UsageError
 from kdbench.methods.pointdistiller import PointDistiller
 from kdbench.ops.graphs import GraphLayer, local_graphs
 from kdbench.ops.rows import by_frame, cells_as_rows
@@ -70,7 +71,8 @@ def released_loop(method, student, teacher):
     rows = teacher["voxel"]
     counts = np.minimum(rows.counts.numpy(), 32)  # the code's voxels hold 32 points
     everything = range(len(counts))  # all frames of the batch
-    centres, near = chosen(rows.features.numpy(), everything, counts, method.n, method.k)
+    n = method.n * len(rows.coordinates[:, 0].unique())
+    centres, near = chosen(rows.features.numpy(), everything, counts, n, method.k)
     graph_s, graph_t = edges_of(method, student, teacher, centres, near)
     weight = len(centres) * softmax(counts[centres] / 1e-2)
     terms = [
@@ -101,7 +103,7 @@ both = pytest.mark.parametrize("variant", PointDistiller.variants)
 
 
 @both
-@pytest.mark.parametrize("n, k", [(4, 6), (1, 3), (6, 1), (9, 12)])
+@pytest.mark.parametrize("n, k", [(4, 6), (2, 3), (6, 1), (9, 12)])
 def test_equals_a_loop(student, teacher, batch, variant, n, k):
     method = distiller(variant=variant, n=n, k=k, weight=3.0)
     expected = 3 * LOOPS[variant](method, student, teacher)
@@ -118,6 +120,27 @@ def test_paper_is_the_default_with_the_published_n_and_k():
     method = PointDistiller(*[{"voxel": TapSpec(Kind.ROWS, c)} for c in (16, 64)])
     assert (method.released, method.n, method.k) == (False, 6000, 128)
     assert method.student_graphs[0].neighbour.out_features == 16  # c' is the student's width
+
+
+def test_released_takes_6000_pillars_of_six_frames_and_6000_points_of_one():
+    assert distiller(variant="released", n=0).n == 1000
+    points = [{"points": TapSpec(Kind.POINTS, c)} for c in (STUDENT, TEACHER)]
+    assert PointDistiller(*points, variant="released").n == 6000
+
+
+def test_another_tap_than_the_published_one_can_be_taken(batch):
+    specs = [
+        {"voxel": TapSpec(Kind.ROWS, c)} | map_specs(c, counts=True) for c in (STUDENT, TEACHER)
+    ]
+    assert PointDistiller(*specs).taps == ["voxel"]
+    torch.manual_seed(0)
+    options = {"cells": N, "k": K, "channels": 4}
+    method = PointDistiller(*specs, tap="backbone.*", **options).double()
+    taps = map_taps(STUDENT, 1), map_taps(TEACHER, 2)
+    assert method(*taps, batch)["graph"] == over_maps()(*taps, batch)["graph"]
+    for wrong in ("neck", "*"):  # not there; of several kinds
+        with pytest.raises(UsageError, match="option tap"):
+            PointDistiller(*specs, tap=wrong)
 
 
 @both
@@ -223,6 +246,7 @@ def test_neighbours_cross_frames_in_released(student, teacher, batch):
     method, rows = distiller(variant="released"), teacher["voxel"]
     one_frame = {"voxel": replace(rows, coordinates=torch.zeros_like(rows.coordinates))}
     found = method(student, teacher, batch)["graph"]
+    method.n *= 2  # as many of the one as of the two
     torch.testing.assert_close(found, method(student, one_frame, batch)["graph"])
 
 

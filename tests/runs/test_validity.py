@@ -106,7 +106,7 @@ def test_no_field_of_a_spec_is_made_up(tmp_path):
         ({"detector.bn_momentum": 5}, "bn_momentum must be from 0 to 1, not 5"),
         ({"detector.nms_threshold": float("nan")}, "nms_threshold must be a finite number"),
         ({"dataset.cache_dir": "x"}, "dataset.cache_dir cannot be set: KDBENCH_HOME"),
-        ({"method.n": 0}, "option n must be at least 1, not 0"),
+        ({"method.k": 0}, "option k must be at least 1, not 0"),
         ({1: 2}, "unknown configuration key '1'"),
     ],
 )
