@@ -5,6 +5,7 @@ from pathlib import Path
 
 from kdbench.leaderboard.bands import band_columns
 from kdbench.leaderboard.columns import ABSENT, COLUMNS, Column, is_noise
+from kdbench.leaderboard.pull_columns import pull_columns
 from kdbench.leaderboard.rows import Row
 from kdbench.leaderboard.tables import sections
 from kdbench.storage.files import write_text
@@ -30,6 +31,10 @@ BEYOND_CAPTION = (
 BAND_CAPTION = (
     r"BEV AP by band of distance, occlusion and LiDAR points, mean over classes, and gain over "
     r"\texttt{none}."
+)
+PULL_CAPTION = (
+    r"How hard the loss pulls: parameters it reaches, its share of the length of the gradient over "
+    r"these from start to end, and the cosine of its angle to detection's."
 )
 WAITING = 15  # tables that LaTeX is asked to keep until it finds a place for them: 18 is the most
 SPECIAL = {
@@ -76,6 +81,8 @@ def _tables(number: int, title: str, rows: list[Row]) -> list[str]:
     ]
     if columns := band_columns(rows, "bev"):
         tables.append(_table(f"{number}-bands", title, BAND_CAPTION, rows, columns))
+    if columns := pull_columns(rows):
+        tables.append(_table(f"{number}-pull", title, PULL_CAPTION, rows, columns))
     return tables
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from kdbench.evaluation.filled_ap import METRICS
-from kdbench.leaderboard import bands, plots
+from kdbench.leaderboard import bands, plots, pull_columns
 from kdbench.leaderboard.columns import (
     ACCURACY,
     BEHAVIOUR,
@@ -80,7 +80,7 @@ def page(rows: list[Row], sources: Sources) -> str:
         if row["role"] == "student":
             beside[ladder_of(row)].append(row)
     return environment.get_template("index.html").render(
-        explanations=[EXPLANATION, bands.EXPLANATION],
+        explanations=[EXPLANATION, bands.EXPLANATION, pull_columns.EXPLANATION],
         metrics=METRICS,
         filters={name: sorted({_choice(row, name) for row in rows}) for name in FILTERS},
         sections=[_section(title, group, beside, sources) for title, group in sections(rows)],
@@ -110,6 +110,7 @@ def _section(title: str, rows: list[Row], beside: dict, sources: Sources) -> dic
         "worth": _table(rows, WORTH),
         "behaviour": _table(rows, BEHAVIOUR),
         "costs": _table(rows, COSTS),
+        "pull": _table(rows, columns) if (columns := pull_columns.pull_columns(rows)) else None,
         "bands": [(m, _table(rows, c)) for m in METRICS if (c := bands.band_columns(rows, m))],
         "reliability": [(metric, diagrams(rows, metric)) for metric in METRICS],
         "gains": [_gains(rows, metric) for metric in METRICS],

@@ -12,6 +12,7 @@ from kdbench.leaderboard.costs import costs, mean, training
 from kdbench.leaderboard.real import set_real
 from kdbench.leaderboard.runs import Runs
 from kdbench.leaderboard.significance import judge
+from kdbench.leaderboard.traces import traces
 from kdbench.leaderboard.verdict import set_verdict
 from kdbench.leaderboard.worth import set_worth
 from kdbench.runs.records import Record
@@ -88,7 +89,7 @@ def _row(runs: Runs, group: list[Record]) -> Row:
     row |= _accuracy(group)
     for metric in METRICS:
         row |= _gain(metric, group, none)
-    row |= behaviour(group, none) | costs(group)
+    row |= behaviour(group, none) | costs(group) | traces(group)
     row |= _step_cost(runs.specs[group[0]["hash"]], runs.step_costs)
     return row | training(group, none, runs.learned_from(group))
 

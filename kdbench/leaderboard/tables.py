@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kdbench.evaluation.resample import METRICS
-from kdbench.leaderboard import bands
+from kdbench.leaderboard import bands, pull_columns
 from kdbench.leaderboard.answer import answers
 from kdbench.leaderboard.columns import COLUMNS, EXPLANATION, TABLES, Column, is_noise
 from kdbench.leaderboard.overall import overall_table
@@ -122,12 +122,15 @@ def named_tables(rows: list[Row]) -> dict[str, dict[str, Column]]:
     by_band = {
         f"{metric.upper()} AP by band": bands.band_columns(rows, metric) for metric in METRICS
     }
-    return TABLES | {name: columns for name, columns in by_band.items() if columns}
+    pull = {"Pull": columns} if (columns := pull_columns.pull_columns(rows)) else {}
+    return TABLES | pull | {name: columns for name, columns in by_band.items() if columns}
 
 
 def markdown(rows: list[Row]) -> str:
     """The leaderboard as one Markdown page."""
     lines = ["# kdbench leaderboard", "", EXPLANATION, "", bands.EXPLANATION, ""]
+    if any(row["pull_reached"] for row in rows):
+        lines += [pull_columns.EXPLANATION, ""]
     lines += [line for text in answers(sections(rows)) for line in (f"- {_plain_text(text)}", "")]
     for title, group in sections(rows):
         lines += [f"## {_plain_text(title)}", ""]
