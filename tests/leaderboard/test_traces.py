@@ -53,7 +53,7 @@ def test_the_tables_and_the_page_show_it(rows):
     assert line.startswith("| traced | 352 encoder | 70 % | - | 10 % |")
     assert "How hard the loss pulls" in page(rows, Sources())
     assert "pull_share_0" in data_frame(rows).columns
-    assert r"& 352 encoder & 70 \% & -- & 10 \% &" in latex(rows)
+    assert r"traced & $352$ encoder & $70$ $\%$ & -- & $10$ $\%$" in latex(rows)
 
 
 def test_without_a_traced_run_there_is_no_table(student, record):
