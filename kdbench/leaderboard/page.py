@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from kdbench.evaluation.filled_ap import METRICS
-from kdbench.leaderboard import bands, plots, pull_columns
+from kdbench.leaderboard import bands, claims_view, plots, pull_columns
 from kdbench.leaderboard.columns import (
     ACCURACY,
     BEHAVIOUR,
@@ -80,7 +80,12 @@ def page(rows: list[Row], sources: Sources) -> str:
         if row["role"] == "student":
             beside[ladder_of(row)].append(row)
     return environment.get_template("index.html").render(
-        explanations=[EXPLANATION, bands.EXPLANATION, pull_columns.EXPLANATION],
+        explanations=[
+            EXPLANATION,
+            bands.EXPLANATION,
+            pull_columns.EXPLANATION,
+            claims_view.EXPLANATION,
+        ],
         metrics=METRICS,
         filters={name: sorted({_choice(row, name) for row in rows}) for name in FILTERS},
         sections=[_section(title, group, beside, sources) for title, group in sections(rows)],
@@ -111,6 +116,7 @@ def _section(title: str, rows: list[Row], beside: dict, sources: Sources) -> dic
         "behaviour": _table(rows, BEHAVIOUR),
         "costs": _table(rows, COSTS),
         "pull": _table(rows, columns) if (columns := pull_columns.pull_columns(rows)) else None,
+        "claims": _claims(rows[0]["table"]["claims"]),
         "bands": [(m, _table(rows, c)) for m in METRICS if (c := bands.band_columns(rows, m))],
         "reliability": [(metric, diagrams(rows, metric)) for metric in METRICS],
         "gains": [_gains(rows, metric) for metric in METRICS],
@@ -121,6 +127,17 @@ def _section(title: str, rows: list[Row], beside: dict, sources: Sources) -> dic
         "commands": [repeat(row, sources.records) for row in rows],
         "environments": environments(rows, sources.records),
         "made": made(rows, sources.records),
+    }
+
+
+def _claims(claims: list[Row]) -> dict | None:
+    if not claims:
+        return None
+    body = [[column.show(claim) for column in claims_view.COLUMNS.values()] for claim in claims]
+    return {
+        "head": [(title, column.about) for title, column in claims_view.COLUMNS.items()],
+        "body": body,
+        "plot": claims_view.claims_plot(claims),
     }
 
 

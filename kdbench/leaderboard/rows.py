@@ -8,6 +8,7 @@ import numpy as np
 
 from kdbench.evaluation.filled_ap import METRICS, ap_of
 from kdbench.leaderboard.behaviour import behaviour
+from kdbench.leaderboard.claims import set_claims
 from kdbench.leaderboard.costs import costs, mean, training
 from kdbench.leaderboard.real import set_real
 from kdbench.leaderboard.runs import Runs
@@ -63,6 +64,7 @@ def leaderboard(records: list[Record], step_costs: StepCosts | None = None) -> l
             plain[ladder_of(row)].append(row)
     for table in tables.values():
         set_verdict(table, _ladder_in(table, plain), runs.scores)
+        set_claims(table, runs.scores)
         set_real(table, runs.records)
     return sorted(rows, key=_order)
 

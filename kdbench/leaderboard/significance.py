@@ -27,7 +27,7 @@ def judge(rows: list[Row], scores_of: ScoresOf) -> None:
     `none`, None where that is little or within noise. None where there is no interval.
     """
     scores = {id(row): scores_of(row["hashes"]) for row in rows}
-    known = _priors([scores[id(row)] for row in rows if row["role"] == "student"])
+    known = table_priors(rows, scores_of)
     for row in rows:
         none = scores_of(row["none"]) if row["none"] else None
         own = {} if row["role"] == "teacher" else gains(scores[id(row)], none, known)
@@ -39,8 +39,9 @@ def judge(rows: list[Row], scores_of: ScoresOf) -> None:
     _set_recovered(rows, known, scores_of)
 
 
-def _priors(rows: list[Scores | None]) -> Priors:
-    known = [row for row in rows if row]
+def table_priors(rows: Sequence[Row], scores_of: ScoresOf) -> Priors:
+    """What the students of a table tell about variances over seeds."""
+    known = [s for r in rows if r["role"] == "student" and (s := scores_of(r["hashes"]))]
     return priors(row for row in known if row.frames == known[0].frames)
 
 

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kdbench.evaluation.resample import METRICS
-from kdbench.leaderboard import bands, pull_columns
+from kdbench.leaderboard import bands, claims_view, pull_columns
 from kdbench.leaderboard.answer import answers
 from kdbench.leaderboard.columns import COLUMNS, EXPLANATION, TABLES, Column, is_noise
 from kdbench.leaderboard.overall import overall_table
@@ -137,6 +137,9 @@ def markdown(rows: list[Row]) -> str:
         lines += [*(f"- {_plain_text(note)}." for note in group[0]["table"]["notes"]), ""]
         for name, columns in named_tables(group).items():
             lines += [f"### {name}", "", *_markdown_table(group, columns), ""]
+        if claims := group[0]["table"]["claims"]:
+            lines += ["### Reported and measured", "", claims_view.EXPLANATION, ""]
+            lines += [*_markdown_table(claims, claims_view.COLUMNS), ""]
     for metric in METRICS:
         if found := overall_table(rows, metric):
             columns = {t: Column(t, lambda line, t=t: line[t]) for t in found[0]}
@@ -148,7 +151,7 @@ def markdown(rows: list[Row]) -> str:
 def _markdown_table(rows: list[Row], columns: dict[str, Column]) -> list[str]:
     return [
         "| " + " | ".join(columns) + " |",
-        "|" + "|".join("---" if c == "method" else "---:" for c in columns) + "|",
+        "|" + "|".join("---" if c in ("method", "claim") else "---:" for c in columns) + "|",
         *("| " + " | ".join(_plain_text(c.show(r)) for c in columns.values()) + " |" for r in rows),
     ]
 
