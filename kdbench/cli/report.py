@@ -14,6 +14,7 @@ from kdbench.leaderboard.columns import EXPLANATION, known
 from kdbench.leaderboard.latex import write_latex
 from kdbench.leaderboard.page import Picture, Sources, write_page
 from kdbench.leaderboard.reading import needed, readable
+from kdbench.leaderboard.reproduced import add_notes
 from kdbench.leaderboard.rows import Row, leaderboard, with_own
 from kdbench.leaderboard.tables import rich_tables, sections, write_tables
 from kdbench.registry import methods
@@ -28,6 +29,7 @@ from kdbench.runs.store import run_folder
 from kdbench.viewing.embedded import small_pictures
 
 MOST_PICTURED = 3  # tables of a page that get pictures
+MOST_NOTED = 3  # tables whose notes are printed; the files have those of all
 
 
 @click.command()
@@ -59,6 +61,7 @@ def _report(results, budget, beside, out, data_root, pictures, json_file) -> Non
         records += [needed(r) | {"published": True} for r in _published(records)]
         step_costs = read_step_costs(published.FOLDER) | step_costs
     rows = with_own(leaderboard(records, step_costs))
+    add_notes(rows, (r for r in records if not r.get("published")), published.records())
     # What is left of a record from here on: resampled AP, most of its size, is not needed again.
     kept = ("spec", "environment", "date")
     by_hash = {r["hash"]: {key: r.get(key) for key in kept} for r in records}
@@ -78,7 +81,9 @@ def _report(results, budget, beside, out, data_root, pictures, json_file) -> Non
         for table in rich_tables(rows):
             screen.print(table)
         screen.print(EXPLANATION, style="dim", markup=False)
-        for paragraph in answers(sections(rows)):
+        tables = sections(rows)
+        notes = [note for _, group in tables[:MOST_NOTED] for note in group[0]["table"]["notes"]]
+        for paragraph in [*(f"{note}." for note in notes), *answers(tables)]:
             screen.print(f"\n{paragraph}", markup=False)
     for path in paths:
         console.print(f"wrote {path}", soft_wrap=True, markup=False)

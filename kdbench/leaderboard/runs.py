@@ -29,12 +29,12 @@ class Runs:
         specs = {key: RunSpec.from_dict(record["spec"]) for key, record in by_hash.items()}
         groups: dict[str, list[Record]] = defaultdict(list)
         for key, record in by_hash.items():
-            groups[_group_key(specs[key])].append(record)
+            groups[row_key(specs[key])].append(record)
         return cls(by_hash, specs, groups, step_costs)
 
     def none(self, group: list[Record]) -> list[Record]:
         """The runs without distillation that a row's gain is measured against."""
-        return self.groups.get(_group_key(self.specs[group[0]["hash"]].baseline()), [])
+        return self.groups.get(row_key(self.specs[group[0]["hash"]].baseline()), [])
 
     def scores(self, hashes: Sequence[str]) -> Scores | None:
         """What the runs of a row scored; many rows are against the same ones."""
@@ -56,6 +56,6 @@ class Runs:
         return None if absent else found
 
 
-def _group_key(spec: RunSpec) -> str:
+def row_key(spec: RunSpec) -> str:
     """What runs of one row share: everything but the seed."""
     return repr(replace(spec, seed=0))

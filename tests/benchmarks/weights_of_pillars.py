@@ -1,6 +1,6 @@
 """Where PointDistiller's weight phi falls: on objects or on background, near or far.
 
-    python tests/benchmarks/weights_of_pillars.py [--data-root KITTI] [--frames 100] [--picture P.png]
+    python tests/benchmarks/weights_of_pillars.py [--data-root KITTI] [--frames N] [--picture P.png]
 
 Prints, by what a pillar's centre lies in and by its distance, the share of all pillars, of the N
 that are chosen and of phi, over augmented training frames, as `quick` sets N and tau; `--picture`
