@@ -11,6 +11,7 @@ from kdbench.cli.output import console, json_option, name_left_out, write_json
 from kdbench.errors import KdbenchError
 from kdbench.leaderboard.answer import answers
 from kdbench.leaderboard.columns import EXPLANATION, known
+from kdbench.leaderboard.figure import write_figure
 from kdbench.leaderboard.latex import write_latex
 from kdbench.leaderboard.page import Picture, Sources, write_page
 from kdbench.leaderboard.reading import needed, readable
@@ -38,23 +39,25 @@ MOST_NOTED = 3  # tables whose notes are printed; the files have those of all
 @click.option("--published", "beside", is_flag=True,
               help="Set the published rows of the same tables beside them.")  # fmt: skip
 @click.option("--out", help="Folder for what is written [the results folder].")
+@click.option("--figure", metavar="FILE.svg",
+              help="Also draw the gains of the table with the most runs.")  # fmt: skip
 @click.option("--data-root", help="Folder of the data set, for pictures in the page.")
 @click.option("--pictures/--no-pictures", default=True, show_default=True,
               help="Frames from above, where detections and data are at hand.")  # fmt: skip
 @plugin_option
 @json_option
-def report(results, budget, beside, out, data_root, pictures, json_file) -> None:
+def report(results, budget, beside, out, figure, data_root, pictures, json_file) -> None:
     """Print the leaderboard and write it as a web page, Markdown, CSV and LaTeX."""
     # Records are trees: there are no cycles to find, and among millions of objects looking for
     # them takes a seventh of the time.
     gc.disable()
     try:
-        _report(results, budget, beside, out, data_root, pictures, json_file)
+        _report(results, budget, beside, out, figure, data_root, pictures, json_file)
     finally:
         gc.enable()
 
 
-def _report(results, budget, beside, out, data_root, pictures, json_file) -> None:
+def _report(results, budget, beside, out, figure, data_root, pictures, json_file) -> None:
     records = _read(results, None if budget is None else parse_budget(budget))
     step_costs = read_step_costs(Path(results))
     if beside:
@@ -75,6 +78,8 @@ def _report(results, budget, beside, out, data_root, pictures, json_file) -> Non
     folder = Path(out or results)
     paths = [*write_tables(rows, folder), write_latex(rows, folder)]
     paths.append(write_page(rows, sources, folder))
+    if figure:
+        paths.append(write_figure(sections(rows), Path(figure)))
     # Only now, so that all is written even where the reader stops early, as `head` does.
     if json_file != "-":
         screen = Console()
