@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from kdbench.evaluation.filled_ap import METRICS
-from kdbench.leaderboard import bands, claims_view, plots, pull_columns
+from kdbench.leaderboard import bands, claims_view, plots, proxy, pull_columns
 from kdbench.leaderboard.columns import (
     ACCURACY,
     BEHAVIOUR,
@@ -85,11 +85,13 @@ def page(rows: list[Row], sources: Sources) -> str:
             bands.EXPLANATION,
             pull_columns.EXPLANATION,
             claims_view.EXPLANATION,
+            proxy.EXPLANATION,
         ],
         metrics=METRICS,
         filters={name: sorted({_choice(row, name) for row in rows}) for name in FILTERS},
         sections=[_section(title, group, beside, sources) for title, group in sections(rows)],
         matrices=matrices(rows, sources.applicable),
+        proxies=_lines(proxy.proxies(rows), proxy.COLUMNS),
         orders=[(m, found) for m in METRICS if (found := overall_table(rows, m))],
     )
 
@@ -130,14 +132,15 @@ def _section(title: str, rows: list[Row], beside: dict, sources: Sources) -> dic
     }
 
 
-def _claims(claims: list[Row]) -> dict | None:
-    if not claims:
-        return None
-    body = [[column.show(claim) for column in claims_view.COLUMNS.values()] for claim in claims]
+def _claims(claims: list[Row]) -> dict:
+    return _lines(claims, claims_view.COLUMNS) | {"plot": claims_view.claims_plot(claims)}
+
+
+def _lines(lines: list[Row], columns: Mapping[str, Column]) -> dict:
+    """A table of which the lines are no rows of the leaderboard."""
     return {
-        "head": [(title, column.about) for title, column in claims_view.COLUMNS.items()],
-        "body": body,
-        "plot": claims_view.claims_plot(claims),
+        "head": [(title, column.about) for title, column in columns.items()],
+        "body": [[column.show(line) for column in columns.values()] for line in lines],
     }
 
 

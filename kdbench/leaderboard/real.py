@@ -4,16 +4,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from kdbench.evaluation.filled_ap import METRICS
-from kdbench.leaderboard.gains import LEVEL, Priors, gains, priors
+from kdbench.leaderboard.gains import Priors, gains, priors
+from kdbench.leaderboard.rank import over_methods, spearman
 from kdbench.leaderboard.scores import Scores, scores_of
 from kdbench.runs.records import Record
 
 Row = dict[str, Any]
-FEWEST = 4  # methods; a rank correlation of fewer says nothing
-DRAWS = 1000
 ENDS = ("low", "high", "p")
 
 
@@ -80,7 +78,7 @@ def _set_row(row: Row, own: Scores | None, none: Scores | None, known: Priors, w
         row |= {f"real_{metric}_gain_{end}": getattr(gain, end, None) for end in ENDS}
 
 
-def rank_correlation(rows: Sequence[Row], metric: str) -> dict[str, float] | None:
+def rank_correlation(rows: Sequence[Row], metric: str) -> dict | None:
     """Spearman's, of gains on the table's frames and on real ones; its interval over methods."""
     keys = f"{metric}_gain", f"real_{metric}_gain"
     pairs = [
@@ -88,19 +86,4 @@ def rank_correlation(rows: Sequence[Row], metric: str) -> dict[str, float] | Non
         for row in rows
         if row["method"] not in ("none", "teacher") and all(row[key] is not None for key in keys)
     ]
-    if len(pairs) < FEWEST:
-        return None
-    pairs = np.array(pairs)
-    picks = np.random.default_rng(0).integers(0, len(pairs), (DRAWS, len(pairs)))
-    drawn = [_spearman(pairs[pick]) for pick in picks if len(set(pick.tolist())) > 2]
-    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    value = _spearman(pairs)
-    return {"value": value, "low": float(low), "high": float(high), "methods": len(pairs)}
-
-
-def _spearman(pairs: np.ndarray) -> float:
-    """0 where all gains on a side are equal."""
-    ranks = stats.rankdata(pairs, axis=0)
-    if (ranks.std(axis=0) == 0).any():
-        return 0.0
-    return float(np.corrcoef(ranks.T)[0, 1])
+    return over_methods(np.array(pairs), spearman)

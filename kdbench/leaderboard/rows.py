@@ -150,6 +150,7 @@ def _accuracy(group: list[Record]) -> Row:
     for metric in METRICS:
         values = [r["metrics"][f"{metric}_map"] for r in group]
         row[f"{metric}_map"] = fmean(values)
+        row[f"{metric}_map_seeds"] = values
         row[f"{metric}_map_std"] = float(np.std(values, ddof=1)) if len(values) > 1 else None
     each = [ap_of(r["metrics"]) for r in group]
     for metric in METRICS:

@@ -10,10 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 from kdbench.evaluation.resample import METRICS
-from kdbench.leaderboard import bands, claims_view, pull_columns
+from kdbench.leaderboard import bands, claims_view, proxy, pull_columns
 from kdbench.leaderboard.answer import answers
 from kdbench.leaderboard.columns import COLUMNS, EXPLANATION, TABLES, Column, is_noise
 from kdbench.leaderboard.overall import overall_table
+from kdbench.leaderboard.proxy import proxies
 from kdbench.leaderboard.rows import TABLE, Row, table_key
 from kdbench.storage.files import write_text
 
@@ -35,6 +36,8 @@ NESTED = (
     "reliability",
     "table",
     "none",
+    "bev_map_seeds",
+    "3d_map_seeds",
 )  # no columns of a sheet
 
 
@@ -140,6 +143,9 @@ def markdown(rows: list[Row]) -> str:
         if claims := group[0]["table"]["claims"]:
             lines += ["### Reported and measured", "", claims_view.EXPLANATION, ""]
             lines += [*_markdown_table(claims, claims_view.COLUMNS), ""]
+    if found := proxies(rows):
+        lines += ["## Does a short training tell?", "", proxy.EXPLANATION, ""]
+        lines += [*_markdown_table(found, proxy.COLUMNS), ""]
     for metric in METRICS:
         if found := overall_table(rows, metric):
             columns = {t: Column(t, lambda line, t=t: line[t]) for t in found[0]}
@@ -151,7 +157,9 @@ def markdown(rows: list[Row]) -> str:
 def _markdown_table(rows: list[Row], columns: dict[str, Column]) -> list[str]:
     return [
         "| " + " | ".join(columns) + " |",
-        "|" + "|".join("---" if c in ("method", "claim") else "---:" for c in columns) + "|",
+        "|"
+        + "|".join("---" if c in ("method", "claim", "tables") else "---:" for c in columns)
+        + "|",
         *("| " + " | ".join(_plain_text(c.show(r)) for c in columns.values()) + " |" for r in rows),
     ]
 
