@@ -27,6 +27,7 @@ TERMINAL = {
     "cost": ["method", "params M", "GMAC", "ratio", "p50", "p90", "s/step", "x none", "x all"],
 }
 LONG = 200  # rows
+WORDS = ("method", "claim", "tables")  # columns that hold no numbers
 NESTED = (
     "options",
     "train",
@@ -157,9 +158,7 @@ def markdown(rows: list[Row]) -> str:
 def _markdown_table(rows: list[Row], columns: dict[str, Column]) -> list[str]:
     return [
         "| " + " | ".join(columns) + " |",
-        "|"
-        + "|".join("---" if c in ("method", "claim", "tables") else "---:" for c in columns)
-        + "|",
+        "|" + "|".join("---" if c in WORDS else "---:" for c in columns) + "|",
         *("| " + " | ".join(_plain_text(c.show(r)) for c in columns.values()) + " |" for r in rows),
     ]
 
