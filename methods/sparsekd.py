@@ -13,12 +13,11 @@ over anchors a (B, H, W, A) of the batch. The mask m, by variant:
 """
 
 import torch
-from torch.nn import functional as F
 
 from kdbench.method import Method, Paper
 from kdbench.ops.anchors import on_objects
-from kdbench.ops.heads import code_difference
-from kdbench.ops.regions import cell_centres
+from kdbench.ops.heads import box_distance
+from kdbench.ops.regions import centre_heat
 
 EPSILON = 1e-6  # keeps an empty mask from dividing by 0
 
@@ -64,11 +63,10 @@ class SparseKD(Method):
         on = mask.nonzero(as_tuple=True)  # the positions are few, and only they are computed
         mask = mask[on]
         cls_s, cls_t = (taps["head.cls"][on].sigmoid() for taps in (student, teacher))
-        codes = code_difference(student["head.box"][on], teacher["head.box"][on])
-        box = F.smooth_l1_loss(codes, torch.zeros_like(codes), reduction="none", beta=1 / 9)
+        box = box_distance(student["head.box"][on], teacher["head.box"][on])
         return {
             "cls": self.cls_weight * (mask * (cls_s - cls_t).square().sum(-1)).sum() / total,
-            "box": self.box_weight * (mask * box.sum(-1)).sum() / total,
+            "box": self.box_weight * (mask * box).sum() / total,
         }
 
     @torch.no_grad()
@@ -85,18 +83,3 @@ class SparseKD(Method):
             top = flat.topk(min(self.rank, flat.shape[1])).indices
             return torch.zeros_like(flat).scatter(1, top, 1.0).view_as(score)
         return score * centre_heat(batch.boxes, spec, *score.shape[1:3]).unsqueeze(-1)
-
-
-def centre_heat(boxes, spec, height, width):
-    """Gaussians (B, height, width) around the centres of boxes (a frame: (m, 7)); 0..1."""
-    centres = cell_centres(spec, height, width, boxes[0].device)
-    return torch.stack([_heat(centres, b, spec.cell) for b in boxes])
-
-
-def _heat(centres, boxes, cell):
-    heat = centres.new_zeros(centres.shape[:2])
-    for box in boxes:
-        sigma = (torch.hypot(box[3], box[4]) / 6).clamp(min=cell)
-        distance = (centres - box[:2]).square().sum(-1)
-        heat = torch.maximum(heat, torch.exp(-distance / (2 * sigma**2)))
-    return heat

@@ -36,3 +36,10 @@ def code_difference(student: Tensor, teacher: Tensor) -> Tensor:
     if difference.shape[-1] > BOX_COLUMNS:
         return difference
     return torch.cat([difference[..., :6], difference[..., 6:].sin()], dim=-1)
+
+
+def box_distance(student: Tensor, teacher: Tensor) -> Tensor:
+    """Smooth L1 (beta 1/9, as in detection losses) of encoded boxes (..., n), summed: (...)."""
+    difference = code_difference(student, teacher)
+    zero = torch.zeros_like(difference)
+    return F.smooth_l1_loss(difference, zero, reduction="none", beta=1 / 9).sum(-1)

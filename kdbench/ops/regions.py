@@ -1,5 +1,7 @@
 """Boxes on BEV maps: pooled features and foreground masks, for detection distillation."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -13,7 +15,16 @@ def box_grid(boxes: Tensor, size: int) -> Tensor:
 
     The first axis runs along the box's length, the second along its width; metres, LiDAR frame.
     """
-    steps = (torch.arange(size, device=boxes.device, dtype=boxes.dtype) + 0.5) / size - 0.5
+    numbers = torch.arange(size, device=boxes.device, dtype=boxes.dtype)
+    return _turned(boxes, (numbers + 0.5) / size - 0.5)
+
+
+def box_points(boxes: Tensor, places: Sequence[float]) -> Tensor:
+    """Points (m, n, n, 2) as `box_grid`'s, at n places from -0.5 to 0.5 along length and width."""
+    return _turned(boxes, constant(places, boxes))
+
+
+def _turned(boxes: Tensor, steps: Tensor) -> Tensor:
     along = steps[None, :, None] * boxes[:, 3, None, None]
     across = steps[None, None, :] * boxes[:, 4, None, None]
     cos, sin = boxes[:, 6].cos()[:, None, None], boxes[:, 6].sin()[:, None, None]
@@ -79,3 +90,21 @@ def _own_cells(boxes: Tensor, spec: TapSpec, height: int, width: int) -> Tensor:
     column, row = (x[:, None] for x in place.unbind(1))
     cell = torch.arange(height * width, device=boxes.device)
     return (cell % width == column) & (cell // width == row)
+
+
+def centre_heat(boxes: list[Tensor], spec: TapSpec, height: int, width: int) -> Tensor:
+    """Gaussians (B, height, width) around the centres of boxes (a frame: (m, 7)); 0..1.
+
+    Three deviations are half a box's diagonal; one is a cell at least.
+    """
+    centres = cell_centres(spec, height, width, boxes[0].device)
+    return torch.stack([_heat(centres, b, spec.cell) for b in boxes])
+
+
+def _heat(centres: Tensor, boxes: Tensor, cell: float) -> Tensor:
+    heat = centres.new_zeros(centres.shape[:2])
+    for box in boxes:
+        sigma = (torch.hypot(box[3], box[4]) / 6).clamp(min=cell)
+        distance = (centres - box[:2]).square().sum(-1)
+        heat = torch.maximum(heat, torch.exp(-distance / (2 * sigma**2)))
+    return heat

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch.autograd import gradcheck
 
-from kdbench.methods.sparsekd import SparseKD, centre_heat
+from kdbench.methods.sparsekd import SparseKD
+from kdbench.ops.regions import centre_heat
 from kdbench.runs.build import build_detector
 from kdbench.runs.settings import build_spec
 from kdbench.taps import Kind, TapSpec
