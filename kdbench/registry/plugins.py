@@ -9,6 +9,7 @@ import importlib
 import importlib.util
 import pkgutil
 import sys
+from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -17,6 +18,7 @@ from kdbench.dataset import Dataset
 from kdbench.detector import Detector
 from kdbench.errors import UsageError
 from kdbench.method import Method
+from kdbench.registry.combination import SIGN, combination
 from kdbench.registry.contract import check_plugin
 from kdbench.registry.suggest import unknown
 
@@ -102,6 +104,24 @@ class Registry(Generic[T]):
             self._claim(point.name, point, f"an installed package ({point.value})")
 
 
+class MethodRegistry(Registry[Method]):
+    """Methods, and combinations of them: `kd+pointdistiller`."""
+
+    def get(self, name: str) -> type[Method]:
+        """The method called `name`, in a combination the parts in any order."""
+        get = super().get
+        if SIGN not in name:
+            return get(name)
+        name = SIGN.join(sorted(name.split(SIGN)))  # one class, and one run, for all orders
+        if name not in self._combined:
+            self._combined[name] = combination([get(part) for part in name.split(SIGN)])
+        return self._combined[name]
+
+    @cached_property
+    def _combined(self) -> dict[str, type[Method]]:
+        return {}
+
+
 def classes_in(module, base: type) -> list[type]:
     """The classes of a contract that a module defines itself and names."""
     return [
@@ -124,7 +144,7 @@ def _modules_of(package: str) -> dict[str, str]:
     }
 
 
-methods: Registry[Method] = Registry("method", Method, _modules_of("kdbench.methods"))
+methods: Registry[Method] = MethodRegistry("method", Method, _modules_of("kdbench.methods"))
 detectors: Registry[Detector] = Registry("detector", Detector, _modules_of("kdbench.detectors"))
 datasets: Registry[Dataset] = Registry(
     "dataset",

@@ -6,6 +6,7 @@ from typing import Any
 
 from kdbench.errors import UsageError
 from kdbench.registry import datasets, detectors, methods
+from kdbench.registry.combination import Combination, option_of
 from kdbench.registry.options import coerce, complete, lean
 from kdbench.registry.suggest import unknown
 from kdbench.runs.profiles import PROFILES
@@ -127,9 +128,14 @@ def _override(parts: dict[str, dict], overrides: dict[str, Any]) -> None:
 def _method_spec(name: str, detector: str, given: dict, profile: dict) -> MethodSpec:
     """A method with the options given, over the profile's, over its own.
 
-    What a control wraps gets its options from the profile too, and its scale.
+    What a control wraps gets its options from the profile too, and its scale; so do the parts of a
+    combination.
     """
     own = profile.get("methods", {})
+    plugin = methods.get(name)
+    name = plugin.name
+    if issubclass(plugin, Combination):
+        given = _of_parts(plugin, detector, given, profile)
     options = _complete(methods, name, own.get(name, {}) | given, {"scale": None})
     scale = options.pop("scale")
     loss, of_loss = name, options  # whose loss it is
@@ -140,6 +146,25 @@ def _method_spec(name: str, detector: str, given: dict, profile: dict) -> Method
     if scale is None:
         scale = tuned_scale(detector, loss, of_loss.get("variant"))
     return MethodSpec(name, options, coerce(f"method {name!r}: option scale", scale, 1.0))
+
+
+def _of_parts(kind: type[Combination], detector: str, given: dict, profile: dict) -> dict:
+    """The options of a combination, those of each part complete; `kd.temperature` is one of kd."""
+    options: dict[str, Any] = {key: value for key, value in given.items() if "." not in key}
+    own: dict[str, dict] = {option_of(part): {} for part in kind.parts}
+    for key, value in given.items():
+        part, dot, name = key.partition(".")
+        if dot and part not in own:
+            raise UsageError(unknown(f"part of method {kind.name!r}", part, own))
+        if dot:
+            own[part][name] = value
+    for part in kind.parts:
+        key = option_of(part)
+        if not isinstance(options.get(key, {}), dict):
+            raise UsageError(f"method.{key}: expected options of {key}, not {options[key]!r}")
+        spec = _method_spec(part.name, detector, options.get(key, {}) | own[key], profile)
+        options[key] = spec.options | {"scale": spec.scale}
+    return options
 
 
 def _teacher_spec(method: str, student: DetectorSpec, schedule: dict) -> TeacherSpec | None:
