@@ -7,6 +7,8 @@ from typing import Any
 from kdbench.evaluation.filled_ap import METRICS
 from kdbench.leaderboard.gains import Gain, gains
 from kdbench.leaderboard.scores import Scores
+from kdbench.registry import methods as registry
+from kdbench.runs.tuned import is_switched_down
 
 Row = dict[str, Any]
 ERRORS_AHEAD = 2  # standard errors by which a teacher must lead
@@ -27,10 +29,28 @@ def set_verdict(
     notes = [f"Smallest gain it can see, {METRICS[m]}: {_two(s)} mAP" for m, s in seen.items() if s]
     by_steps = {row["steps"]: row for row in plain}
     notes += _teacher_is_behind(rows, by_steps, scores_of) + _head_starts(methods, by_steps)
+    notes += _switched_down(methods)
     if methods and len(by_steps) < 2:
         notes.append("No ladder of `none` at other numbers of steps: what gains are worth is open")
     for row in rows:
         row["table"] = {"smallest_gain": seen, "notes": notes, "real_rank": {}}
+
+
+def _switched_down(methods: Sequence[Row]) -> list[str]:
+    """A note on methods whose factor is small because no factor was better than none at all."""
+    found = []
+    for row in methods:
+        options = row["options"]
+        if row["method"] in registry.names() and is_switched_down(
+            row["detector"], row["method"], options["scale"], options.get("variant")
+        ):
+            found.append(f"{row['label']} ({options['scale']:g})")
+    if not found:
+        return []
+    return [
+        "Switched down, since on held-out training frames no factor on the loss was better than 0: "
+        f"{', '.join(found)}"
+    ]
 
 
 def _smallest(methods: Sequence[Row], metric: str) -> dict[str, float] | None:

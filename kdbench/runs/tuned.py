@@ -7,6 +7,7 @@ one and the same budget for all, what came of it, and the factor that is the def
 
 import json
 from pathlib import Path
+from typing import Any
 
 from kdbench.registry import methods
 
@@ -22,5 +23,17 @@ def tuned_name(method: str, variant: str | None) -> str:
 
 def tuned_scale(detector: str, method: str, variant: str | None = None) -> float:
     """The factor on a method's losses; 1, the published weights, where none was found."""
+    return outcome(detector, method, variant).get("scale", 1.0)
+
+
+def is_switched_down(detector: str, method: str, scale: float, variant: str | None = None) -> bool:
+    """Whether a factor is the one that was taken because no other was better than 0."""
+    found = outcome(detector, method, variant)
+    tried = len(found.get("candidates", [])) > 1  # beside 0
+    return tried and not found.get("helps", True) and scale == found["scale"]
+
+
+def outcome(detector: str, method: str, variant: str | None = None) -> dict[str, Any]:
+    """What `kdbench tune` wrote of a method; empty where it was not tuned."""
     path = FOLDER / detector / f"{tuned_name(method, variant)}.json"
-    return json.loads(path.read_text())["scale"] if path.exists() else 1.0
+    return json.loads(path.read_text()) if path.exists() else {}
