@@ -7,7 +7,6 @@ sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
 project = "kdbench"
 author = "kdbench contributors"
-project_copyright = "MIT licence"
 extensions = ["myst_parser", "sphinx_click", "mathml", "method_pages"]
 # Formulas are parts of the pages in `method/`, which are made from the classes.
 exclude_patterns = ["methods/*", "examples/*", "_ext/*"]
@@ -20,17 +19,20 @@ myst_links_external_new_tab = False
 
 html_theme = "pydata_sphinx_theme"
 html_title = "kdbench"
+templates_path = ["_templates"]
 html_static_path = ["_static"]
 html_css_files = ["kdbench.css"]
 html_math_renderer = "mathml"
 html_show_sourcelink = False
 html_copy_source = False
+html_sidebars = {"**": ["pages.html"]}
 html_theme_options = {
-    "navbar_align": "left",
+    "navbar_center": [],
+    "navbar_persistent": [],
+    "navbar_end": ["search-button", "theme-switcher"],
     "show_prev_next": False,
     "navigation_with_keys": False,
-    "header_links_before_dropdown": 8,
-    "footer_start": ["copyright"],
+    "footer_start": [],
     "footer_end": [],
     "pygments_light_style": "a11y-high-contrast-light",
     "pygments_dark_style": "a11y-high-contrast-dark",

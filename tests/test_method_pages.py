@@ -45,14 +45,14 @@ def test_options_stand_with_their_defaults_and_tuned_factors(method_text):
 
 
 def test_rows_are_those_of_the_method(method_text, monkeypatch):
-    monkeypatch.setattr(method_text, "table_title", lambda row: row["table"])
+    monkeypatch.setattr(method_text, "sections", lambda rows: [(r["table"], [r]) for r in rows])
     shown = {title: column for title, column in ACCURACY.items() if title in method_text.RESULTS}
     for title, column in shown.items():
         cell = type(column)(column.key, lambda row, title=title: f"{title} of {row['method']}")
         monkeypatch.setitem(method_text.ACCURACY, title, cell)
     rows = [{"method": m, "ratio": r, "table": f"x{r}"} for m in ("kd", "sp") for r in (1, 4)]
     text = method_text.page(methods.get("kd"), [], rows, DOCS / "methods")
-    assert "| x4 | method of kd | seeds of kd |" in text
+    assert "x4:\n\n| method |" in text and "\n| method of kd | seeds of kd |" in text
     assert "of sp" not in text and "x1" not in text
 
 

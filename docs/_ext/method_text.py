@@ -12,7 +12,7 @@ from pathlib import Path
 
 from kdbench.leaderboard.columns import ACCURACY
 from kdbench.leaderboard.rows import Row
-from kdbench.leaderboard.tables import table_title
+from kdbench.leaderboard.tables import sections
 from kdbench.method import Method, Paper
 from kdbench.registry.options import defaults_of
 from kdbench.runs import tuned
@@ -75,7 +75,8 @@ def _source(paper: Paper | None) -> str:
         r"\1[\2](https://arxiv.org/abs/\2)",
         paper.identifier,
     )
-    return f"{paper.title}, {paper.year}. {identifier}."
+    year = "" if str(paper.year) in identifier else f"{paper.year}, "
+    return f"Paper: {paper.title}. {year}{identifier}."
 
 
 def _options(method: type[Method]) -> str:
@@ -88,7 +89,7 @@ def _options(method: type[Method]) -> str:
     text = f"{about}\n\n"
     variants = ", ".join(f"`{v}`" for v in method.variants)
     text += f"Variants, the default first: {variants}.\n\n" if variants else ""
-    return text + "\n".join([*_header("`--set method.`...", "default"), *lines])
+    return text + "\n".join([*_header("`--set method.NAME=`", "default"), *lines])
 
 
 def _scales(name: str) -> str:
@@ -118,12 +119,11 @@ def _results(name: str, rows: list[Row]) -> str:
         command = f"kdbench run --method {name} --ratio 4"
         return f"None is published yet. On your machine:\n\n    {command}"
     columns = {title: ACCURACY[title] for title in RESULTS}
-    lines = [
-        _line(plain(table_title(row)), *(plain(c.show(row)) for c in columns.values()))
-        for row in own
-    ]
-    how = "[How to read it](../protocol.md); mAP in percent.\n\n"
-    return how + "\n".join([*_header("table", *columns), *lines])
+    parts = ["[How to read it](../protocol.md); mAP in percent."]
+    for title, table in sections(own):
+        lines = [_line(*(plain(c.show(row)) for c in columns.values())) for row in table]
+        parts += [f"{plain(title)}:", "\n".join([*_header(*columns), *lines])]
+    return "\n\n".join(parts)
 
 
 def code(value: object) -> str:
