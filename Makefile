@@ -1,12 +1,13 @@
 # Two commands do everything on a fresh machine with Python 3.11 or 3.12:
 #   make demo   install, distil a 4x smaller PointPillars on data made on the spot, report
 #   make test   install, lint, test
+# and `make docs` builds the pages into build/docs.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 RESULTS ?= demo
 
-.PHONY: demo test lint slow bench setup clean
+.PHONY: demo test lint slow bench docs setup clean
 
 demo: setup
 	$(BIN)/kdbench run --method pointdistiller --detector pointpillars --ratio 4 --results $(RESULTS)
@@ -27,6 +28,10 @@ slow: setup
 bench: setup
 	$(BIN)/python -m pytest tests/benchmarks -o python_files='bench_*.py' -m '' --benchmark-only
 
+# A warning is an error, a link that leads nowhere too.
+docs: $(VENV)/.documented
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
+
 setup: $(VENV)/.installed
 
 # constraints.txt pins every package, so that the same versions are tested and used.
@@ -35,5 +40,9 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
+$(VENV)/.documented: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	touch $@
+
 clean:
-	rm -rf $(VENV) build *.egg-info
+	rm -rf $(VENV) build docs/method *.egg-info

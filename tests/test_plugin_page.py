@@ -1,4 +1,4 @@
-"""The README's example of a method: short, and works from a file and from a package."""
+"""The example of a method in docs/extend.md: short, and works from a file and from a package."""
 
 import base64
 import hashlib
@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-README = Path(__file__).resolve().parents[1] / "README.md"
+PAGE = Path(__file__).resolve().parents[1] / "docs/extend.md"
 
 
 @pytest.fixture(scope="module")
 def example() -> str:
-    return re.search(r"```python\n(.*?)```", README.read_text(), re.DOTALL).group(1)
+    return re.search(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL).group(1)
 
 
 def kdbench(*arguments, **environment):
