@@ -14,6 +14,7 @@ from kdbench.errors import KdbenchError as KdbenchError
 from kdbench.errors import Note
 from kdbench.evaluation.kitti_ap import evaluate as kitti_ap
 from kdbench.evaluation.result_files import Source, read_labels, read_results
+from kdbench.imports.teaching import teacher_named
 from kdbench.leaderboard.reading import readable
 from kdbench.leaderboard.rows import leaderboard, with_own
 from kdbench.leaderboard.tables import data_frame
@@ -66,6 +67,7 @@ def run(
     seed: int = 0,
     profile: str = "quick",
     dataset: str = "synthetic",
+    teacher: str | None = None,
     data_root: str | Path | None = None,
     results: str | Path = "results",
     overrides: dict[str, Any] | None = None,
@@ -74,8 +76,10 @@ def run(
 ) -> Record:
     """Trains, evaluates and measures a student; its teacher and `none` when absent.
 
-    `overrides` are the settings of `--set`: `{"train.steps": 900}`. Returns the run's record,
-    which also stands in the folder `results`; a run that is there already is not done again.
+    `overrides` are the settings of `--set`: `{"train.steps": 900}`. `teacher` is the name of an
+    imported network, in place of one that is trained; `detector` must be its detector. Returns the
+    run's record, which also stands in the folder `results`; a run that is there already is not
+    done again.
 
     Raises KdbenchError for a wrong name or value, damaged data, and a training that diverged.
     """
@@ -89,6 +93,7 @@ def run(
         device=resolve_device(device).type,
         budget=budget,
         overrides=overrides,
+        teacher=None if teacher is None else teacher_named(teacher),
     )
     root = None if data_root is None else str(data_root)
     return Runner(Path(results), root, reporter=Reporter(quiet), device=spec.device).run(spec)
