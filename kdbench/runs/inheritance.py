@@ -42,9 +42,14 @@ def check_fits(teacher: TeacherSpec, detector: str, dataset: str) -> None:
         raise UsageError(
             f"teacher: it is a network of {teacher.detector}, the student one of {detector}"
         )
+    check_classes("teacher", teacher.classes, dataset)
+
+
+def check_classes(what: str, classes: tuple[str, ...], dataset: str) -> None:
+    """Raises UsageError for a network of other classes than a data set's, or in another order."""
     wanted = tuple(datasets.get(dataset).classes)
-    if teacher.classes != wanted:
+    if classes != wanted:
         raise UsageError(
-            f"teacher: it knows the classes {', '.join(teacher.classes)}; those of the data set "
+            f"{what}: it knows the classes {', '.join(classes)}; those of the data set "
             f"{dataset!r} are {', '.join(wanted)}"
         )

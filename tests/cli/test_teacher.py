@@ -5,31 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
 
 from kdbench.imports import store
-from kdbench.imports.teaching import teacher_named
 from kdbench.runs.inheritance import inherited
 from kdbench.runs.settings import build_spec
 from kdbench.runs.spec import RunSpec
 
-SMALL = [0, -5.12, -3, 10.24, 5.12, 1]
-
-
-@pytest.fixture
-def imported(kdbench, pcdet_pointpillar, tmp_path):
-    """Imports the small network under a name, over a range that takes no time."""
-    torch.save({"model_state": pcdet_pointpillar}, tmp_path / "file.pth")
-    config = tmp_path / "small.yaml"
-
-    def make(name="public", **settings):
-        values = {"DATA_CONFIG": {"POINT_CLOUD_RANGE": SMALL}, **settings}
-        config.write_text(yaml.safe_dump(values))
-        code, _, err = kdbench("import", "file.pth", "--out", name, "--config", config)
-        assert code == 0, err
-        return teacher_named(name)
-
-    return make
+SMALL = [0, -5.12, -3, 10.24, 5.12, 1]  # of `imported`
 
 
 @pytest.fixture
