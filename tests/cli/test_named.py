@@ -63,3 +63,28 @@ def test_mistakes_get_one_line(kdbench, arguments, words):
     code, out, err = kdbench(*arguments)
     assert code in (1, 2) and out == "" and words in err and "Traceback" not in err
     assert not Path("m.pt2").exists()
+
+
+def test_it_goes_back_to_openpcdet(kdbench):
+    command = ["export", "public", "--format", "openpcdet", "--out", "out/back.pth"]
+    code, _, err = kdbench(*command)
+    assert code == 0 and "wrote out/back.yaml" in err and "equal to the bit" in err
+    assert sorted(p.name for p in Path("out").iterdir()) == ["back.pth", "back.yaml"]
+    code, _, err = kdbench("import", "out/back.pth", "--out", "twice", "--config", "out/back.yaml")
+    assert code == 0
+    first, second = (
+        json.loads(Path(f"home/imported/{name}/network.json").read_text())
+        for name in ("public", "twice")
+    )
+    assert first["weights_sha256"] == second["weights_sha256"]
+    assert first["detector"] == second["detector"]
+    Path("file").write_text("")
+    for options, words in (
+        (["--opset", "18", "--out", "x.pth"], "takes no --opset"),
+        (["--out", "file/x.pth"], "cannot be written"),
+        (["--out", "out"], "give the file to write"),
+        (["--out", "x.yaml"], "give the file to write"),
+    ):
+        code, _, err = kdbench(*command[:-2], *options)
+        assert code in (1, 2) and words in err and "Traceback" not in err
+    assert not list(Path().glob("x.*"))
