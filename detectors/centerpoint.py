@@ -174,7 +174,8 @@ class CenterPoint(Detector):
         if not isinstance(self.encoder, PillarMap):
             return super().graph()
         parts = self.backbone, self.neck, self.head
-        return PillarGraph(self.encoder.encoder, self.encoder.grid, *parts, self.filter)
+        pillars = self.encoder
+        return PillarGraph(pillars.encoder, pillars.grid, pillars.most, *parts, self.filter)
 
     def loss(self, taps: Taps, batch: Batch) -> dict[str, Tensor]:
         return self.head.loss(_head_outputs(taps), batch)

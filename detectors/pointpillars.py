@@ -126,7 +126,7 @@ class PointPillars(Detector):
 
     def graph(self) -> Graph:
         parts = self.backbone, self.neck, self.head
-        return PillarGraph(self.encoder, self.grid, *parts, self.filter)
+        return PillarGraph(self.encoder, self.grid, self.max_points, *parts, self.filter)
 
     def loss(self, taps: Taps, batch: Batch) -> dict[str, Tensor]:
         return self.head.loss(_head_outputs(taps), batch)

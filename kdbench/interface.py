@@ -14,34 +14,36 @@ from kdbench.errors import KdbenchError as KdbenchError
 from kdbench.errors import Note
 from kdbench.evaluation.kitti_ap import evaluate as kitti_ap
 from kdbench.evaluation.result_files import Source, read_labels, read_results
+from kdbench.imports.named import named_network
+from kdbench.imports.teaching import teacher_named
 from kdbench.leaderboard.reading import readable
 from kdbench.leaderboard.rows import leaderboard, with_own
 from kdbench.leaderboard.tables import data_frame
 from kdbench.measure.device import resolve_device
 from kdbench.runs import publishing
 from kdbench.runs.listing import method_rows
-from kdbench.runs.lookup import Named, named_record
+from kdbench.runs.lookup import Named
 from kdbench.runs.model import Model
 from kdbench.runs.model import Prediction as Prediction
 from kdbench.runs.records import Record
 from kdbench.runs.settings import build_spec
 from kdbench.runs.step_costs import read_step_costs
-from kdbench.runs.store import load_recorded
 from kdbench.training.progress import Reporter
 from kdbench.training.run import Runner
 
 
 def load_model(name_or_record: Named, *, device: str = "cpu") -> Model:
-    """The trained detector of a run.
+    """The trained detector of a run, or an imported one.
 
-    `name_or_record` is the path of a run's record, a record as `run` returns it, or the name or
-    hash of a published run (`list_models`); `device` is cpu, cuda or auto. The weights are those
-    in KDBENCH_HOME or the published ones: just the ones that the record is of.
+    `name_or_record` is the path of a run's record, a record as `run` returns it, the name or hash
+    of a published run (`list_models`), or the name of an imported network; `device` is cpu, cuda
+    or auto. The weights are those in KDBENCH_HOME or the published ones: just the ones that the
+    record is of.
 
     Raises KdbenchError for a name that is unknown, and where the weights are not there.
     """
-    record = named_record(name_or_record)
-    return Model(load_recorded(record), record, resolve_device(device))
+    network = named_network(name_or_record)
+    return Model(network.load(), network.record, resolve_device(device))
 
 
 def evaluate(labels: Source, predictions: Source) -> dict[str, Any]:
@@ -66,6 +68,7 @@ def run(
     seed: int = 0,
     profile: str = "quick",
     dataset: str = "synthetic",
+    teacher: str | None = None,
     data_root: str | Path | None = None,
     results: str | Path = "results",
     overrides: dict[str, Any] | None = None,
@@ -74,8 +77,10 @@ def run(
 ) -> Record:
     """Trains, evaluates and measures a student; its teacher and `none` when absent.
 
-    `overrides` are the settings of `--set`: `{"train.steps": 900}`. Returns the run's record,
-    which also stands in the folder `results`; a run that is there already is not done again.
+    `overrides` are the settings of `--set`: `{"train.steps": 900}`. `teacher` is the name of an
+    imported network, in place of one that is trained; `detector` must be its detector. Returns the
+    run's record, which also stands in the folder `results`; a run that is there already is not
+    done again.
 
     Raises KdbenchError for a wrong name or value, damaged data, and a training that diverged.
     """
@@ -89,6 +94,7 @@ def run(
         device=resolve_device(device).type,
         budget=budget,
         overrides=overrides,
+        teacher=None if teacher is None else teacher_named(teacher),
     )
     root = None if data_root is None else str(data_root)
     return Runner(Path(results), root, reporter=Reporter(quiet), device=spec.device).run(spec)

@@ -84,7 +84,7 @@ def make_anchors(
     anchors = torch.zeros(height, width, len(classes), len(HEADINGS), 7)
     anchors[..., 0] = x.view(1, -1, 1, 1)
     anchors[..., 1] = y.view(-1, 1, 1, 1)
-    for i, (size, bottom) in enumerate(_shapes(classes, form)):
+    for i, (size, bottom) in enumerate(shapes(classes, form)):
         anchors[:, :, i, :, 2] = bottom + size[2] / 2
         anchors[:, :, i, :, 3:6] = torch.tensor(size)
     anchors[..., 6] = torch.tensor(form.headings)
@@ -98,7 +98,7 @@ def _places(low: float, high: float, cells: int, at: str) -> Tensor:
     return low + (torch.arange(cells, dtype=torch.float32) + 0.5) * ((high - low) / cells)
 
 
-def _shapes(classes, form: AnchorForm) -> list[tuple[tuple, float]]:
+def shapes(classes, form: AnchorForm) -> list[tuple[tuple, float]]:
     """Size and bottom of the anchors of each class."""
     for name in classes:
         if name not in KITTI_ANCHORS:

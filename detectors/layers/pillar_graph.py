@@ -1,5 +1,6 @@
 """A pillar detector as one graph of plain tensors, for runtimes other than PyTorch."""
 
+import torch
 from torch import Tensor
 
 from kdbench.detector import Graph
@@ -26,7 +27,14 @@ class PillarGraph(Graph):
     """
 
     def __init__(
-        self, encoder: PillarEncoder, grid: Grid, backbone: BevBackbone, neck, head, limits
+        self,
+        encoder: PillarEncoder,
+        grid: Grid,
+        most: int,
+        backbone: BevBackbone,
+        neck,
+        head,
+        limits,
     ):
         super().__init__()
         self.encoder, self.backbone, self.neck, self.head = encoder, backbone, neck, head
@@ -38,6 +46,7 @@ class PillarGraph(Graph):
             "point_range": list(grid.point_range),
             "pillar_size": list(grid.cell),
             "grid": [grid.width, grid.height],
+            "max_points": most,
             "inputs": {"points": list(FEATURES), "cell": "y cell * grid[0] + x cell"},
             "outputs": list(self.outputs),
             **card,
@@ -56,7 +65,16 @@ class PillarGraph(Graph):
         # are one operator; `segment_reduce`, the faster one in PyTorch, has no other form.
         places = rows.new_zeros((height * width, rows.shape[1]))
         places = places.scatter_reduce(0, cell.unsqueeze(1).expand_as(rows), rows, "amax")
+        if self.encoder.padding:
+            places = torch.where(self._short(cell), places.maximum(self.encoder.floor), places)
         x = places.view(1, height, width, rows.shape[1]).permute(0, 3, 1, 2)
         maps, _ = self.backbone(x)
         found = self.head(self.neck(maps))
         return tuple(found[name] for name in self.outputs)
+
+    def _short(self, cell: Tensor) -> Tensor:
+        """The places (H * W, 1) of pillars that are filled up with rows of zeros."""
+        height, width = self.shape
+        ones = torch.ones_like(cell, dtype=torch.float32)
+        counts = ones.new_zeros(height * width).scatter_add(0, cell, ones)
+        return ((counts > 0) & (counts < self.encoder.padding)).unsqueeze(1)

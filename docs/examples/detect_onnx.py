@@ -17,6 +17,11 @@ def decorate(points, card):
     size, grid = np.array(card["pillar_size"], np.float32), np.array(card["grid"])
     place = np.minimum(((points[:, :2] - low[:2]) / size).astype(np.int64), grid - 1)  # x, y
     cell = place[:, 1] * grid[0] + place[:, 0]
+    if card["max_points"]:  # the first of each pillar
+        order = np.argsort(cell, kind="stable")
+        number = np.arange(len(cell)) - np.searchsorted(cell[order], cell[order])
+        kept = np.sort(order[number < card["max_points"]])
+        points, place, cell = points[kept], place[kept], cell[kept]
     counts = np.maximum(np.bincount(cell, minlength=grid.prod()), 1)
     sums = [np.bincount(cell, weights=axis, minlength=grid.prod()) for axis in points[:, :3].T]
     mean = (np.stack(sums) / counts).T[cell]

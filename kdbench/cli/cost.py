@@ -10,7 +10,9 @@ from kdbench.cli.measured import (
     input_frames,
     input_options,
     named_dataset,
+    network_option,
     print_table,
+    trained,
 )
 from kdbench.cli.output import json_option, write_json
 from kdbench.dataset import Dataset
@@ -21,21 +23,29 @@ from kdbench.runs.settings import parse_overrides
 
 @click.command()
 @detector_options
+@network_option
 @input_options
 @click.option("--frames", type=int, help="Frames to average over  [1 generated, 5 of a data set]")
 @json_option
-def cost(detector, ratio, profile, assignments, dataset, data_root, frames, json_file) -> None:
+def cost(
+    detector, ratio, profile, assignments, network, dataset, data_root, frames, json_file
+) -> None:
     """Parameters, MACs, activations and file size of a detector; nothing is trained.
 
     MACs are counted from what runs on the input frames. Measured ratios are to the same detector
     at ratio 1 on the same frames.
     """
-    overrides = parse_overrides(assignments)
-    spec = detector_spec(detector, ratio, profile, overrides)
-    data = named_dataset(dataset, data_root, spec, profile, overrides)
-    classes = (data or Dataset).classes
-    network = build_detector(spec, classes)
-    full = network if spec.ratio == 1 else build_detector(replace(spec, ratio=1.0), classes)
+    if network:
+        given = (detector, ratio, profile, assignments)
+        named, data = trained(network, given, dataset, data_root)
+        spec, network = named.detector, named.load()
+    else:
+        overrides = parse_overrides(assignments)
+        spec = detector_spec(detector, ratio, profile, overrides)
+        data = named_dataset(dataset, data_root, spec, profile, overrides)
+        network = build_detector(spec, (data or Dataset).classes)
+    whole = replace(spec, ratio=1.0)
+    full = network if spec.ratio == 1 else build_detector(whole, network.classes)
     if frames is None:
         frames = 5 if data else 1
     inputs = input_frames(data, network.point_range, frames)

@@ -10,47 +10,70 @@ from kdbench.cli.measured import open_dataset
 from kdbench.cli.options import plugin_option
 from kdbench.cli.output import console, json_option, write_json
 from kdbench.errors import UsageError
+from kdbench.export import openpcdet
 from kdbench.export.export import card_path, export, format_named
 from kdbench.export.parity import MAPS, Parity
+from kdbench.imports.named import named_network
 from kdbench.measure.inputs import spread
-from kdbench.runs.lookup import named_record
-from kdbench.runs.spec import RunSpec
-from kdbench.runs.store import load_recorded
 
 FRAMES = 50
 
 
 @click.command(name="export")
-@click.argument("record", metavar="RECORD")
+@click.argument("network", metavar="NAME|RECORD")
 @click.option("--format", "kind", metavar="FORMAT", default="onnx", show_default=True,
-              help="onnx (extra `export`) or pt2 (torch.export).")  # fmt: skip
-@click.option("--out", metavar="FILE", required=True, help="The file; FILE.json is its card.")
+              help="onnx (extra `export`), pt2 (torch.export) or openpcdet.")  # fmt: skip
+@click.option("--out", metavar="FILE", required=True,
+              help="The file; its card, or its YAML, goes beside it.")  # fmt: skip
 @click.option("--opset", type=int, metavar="N", help="Of ONNX, from 18  [18].")
 @click.option("--frames", type=click.IntRange(1), default=FRAMES, show_default=True,
               help="Val frames on which file and detector are compared.")  # fmt: skip
+@click.option("--dataset", help="Whose frames; an imported network has none  [the run's own].")
 @click.option("--data-root", help="Folder of the data set, in KITTI's layout.")
 @plugin_option
 @json_option
-def export_command(record, kind, out, opset, frames, data_root, json_file) -> None:
-    """Write a trained detector as one graph, from decorated points to the outputs of its head.
+def export_command(network, kind, out, opset, frames, dataset, data_root, json_file) -> None:
+    """Write a trained detector as one graph, or as a checkpoint of OpenPCDet.
 
-    RECORD is the path of a run's record, or the name or hash of a published run. The file is run
-    beside the detector; it gets its name when both detect the same.
+    The detector is an imported one's NAME, or RECORD: the path of a run's record, or the name or
+    hash of a published run. A graph is run
+    beside the detector, a checkpoint is imported again; the file gets its name when both compute
+    the same.
     """
+    if kind == "openpcdet":
+        _to_openpcdet(network, Path(out), json_file, opset or dataset or data_root)
+        return
     writer, path = format_named(kind, opset), Path(out)
-    found = named_record(record)
-    detector = load_recorded(found)
+    named = named_network(network)
+    detector = named.load()
     detector.graph()  # says what is in the way before data are looked for
-    dataset = open_dataset(RunSpec.from_dict(found["spec"]), data_root)
-    ids = spread(dataset.ids("val"), frames)
+    data = open_dataset(named.on(dataset), data_root)
+    ids = spread(data.ids("val"), frames)
     if not ids:
-        raise UsageError(f"dataset {dataset.name!r} has no val frames to compare on")
+        raise UsageError(f"dataset {data.name!r} has no val frames to compare on")
     with console.status("exporting"):
-        parity = export(detector, found, dataset, ids, path, writer, opset)
+        parity = export(detector, named, data, ids, path, writer, opset)
     write_json(parity.to_dict(), json_file)
     if json_file != "-":
         _show(parity)
     for written in (path, card_path(path)):
+        console.print(f"wrote {written}", soft_wrap=True, markup=False)
+
+
+def _to_openpcdet(network: str, path: Path, json_file, others) -> None:
+    """Writes checkpoint and configuration, and says how they come back."""
+    if others:
+        raise UsageError("--format openpcdet takes no --opset, --dataset or --data-root")
+    named = named_network(network)
+    trip = openpcdet.write(named.load(), named.detector, named.label, path)
+    write_json(vars(trip), json_file)
+    equal = trip.tensors - len([n for n in trip.others if n != "encoder.floor"])
+    console.print(
+        f"read again, {equal} of {trip.tensors} tensors are equal to the bit, outputs but for "
+        f"{trip.difference:.1g} of their standard deviation",
+        soft_wrap=True,
+    )
+    for written in (path, openpcdet.yaml_path(path)):
         console.print(f"wrote {written}", soft_wrap=True, markup=False)
 
 

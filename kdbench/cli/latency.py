@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import click
 import torch
@@ -15,12 +14,13 @@ from kdbench.cli.measured import (
     input_frames,
     input_options,
     named_dataset,
-    open_dataset,
+    network_option,
+    trained,
 )
 from kdbench.cli.output import console, json_option, write_json
 from kdbench.dataset import Dataset
 from kdbench.detector import Detector
-from kdbench.errors import KdbenchError, UsageError
+from kdbench.imports.named import Network
 from kdbench.measure.compression import network_size
 from kdbench.measure.contention import DISTURBED
 from kdbench.measure.device import resolve_device
@@ -32,19 +32,17 @@ from kdbench.measure.roofline import attained, measured_peak
 from kdbench.measure.speed_up import ready, speed_up
 from kdbench.measure.stages import stage_times
 from kdbench.runs.build import build_detector
-from kdbench.runs.records import Record, read_record
 from kdbench.runs.settings import parse_overrides
-from kdbench.runs.spec import RunSpec
 
 RANDOM_NOTE = (
     "note: random weights find an unrealistic number of boxes, so post-processing does not take "
-    "what it takes in a trained detector; measure one with --run RECORD.json"
+    "what it takes in a trained detector; measure one with --run RECORD"
 )
 
 
 @click.command()
 @detector_options
-@click.option("--run", "record", metavar="RECORD.json", help="A trained run: its weights and data.")
+@network_option
 @input_options
 @click.option("--frames", default=50, show_default=True, help="Distinct frames.")
 @click.option("--repeats", default=2, show_default=True, help="Times each frame is measured.")
@@ -57,7 +55,7 @@ RANDOM_NOTE = (
 @click.option("--stages", is_flag=True, help="Time of each part, and its share of the peak.")
 @json_option
 def latency(
-    detector, ratio, profile, assignments, record, dataset, data_root,
+    detector, ratio, profile, assignments, network, dataset, data_root,
     frames, repeats, warmup, device, threads, fused, half, graph, stages, json_file,
 ) -> None:  # fmt: skip
     """Latency at batch 1, from points on the device to boxes on the device.
@@ -67,13 +65,10 @@ def latency(
     far its AP moves.
     """
     place = resolve_device(device)
-    if record and any((detector, ratio, profile, assignments, dataset)):
-        raise UsageError(
-            "--run says which detector and data; leave out --detector, --ratio, --profile, "
-            "--set and --dataset"
-        )
-    if record:
-        subject = _trained(record, data_root, frames)
+    if network:
+        given = (detector, ratio, profile, assignments)
+        named, data = trained(network, given, dataset, data_root)
+        subject = _trained(named, data, frames)
     else:
         subject = _random(
             detector, ratio, profile, parse_overrides(assignments), dataset, data_root, frames
@@ -156,23 +151,11 @@ def _random(name, ratio, profile, overrides, dataset, data_root, frames) -> Subj
     return Subject(label, "random", network, input_frames(data, network.point_range, frames))
 
 
-def _trained(record: str, data_root: str | None, frames: int) -> Subject:
-    """The network of a run with its weights, and val frames of its data set."""
-    from kdbench.runs.store import load_recorded
-
-    found = _record_of(record)
-    spec = RunSpec.from_dict(found["spec"])
-    data = open_dataset(spec, data_root)
-    network = load_recorded(found)
+def _trained(named: Network, data: Dataset | None, frames: int) -> Subject:
+    """A network with its weights, and val frames or generated ones."""
+    network = named.load()
     inputs = input_frames(data, network.point_range, frames)
-    return Subject(spec.label, "trained", network, inputs, data)
-
-
-def _record_of(path: str) -> Record:
-    try:
-        return read_record(Path(path))
-    except KdbenchError as error:
-        raise UsageError(f"--run {error}") from None
+    return Subject(named.label, "trained", network, inputs, data)
 
 
 @contextmanager

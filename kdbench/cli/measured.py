@@ -9,6 +9,7 @@ from rich.table import Table
 
 from kdbench.dataset import Dataset
 from kdbench.errors import UsageError
+from kdbench.imports.named import Network, named_network
 from kdbench.measure.inputs import Inputs, from_dataset, generated
 from kdbench.registry import detectors
 from kdbench.registry.options import complete
@@ -37,12 +38,39 @@ def detector_options(command):
     return command
 
 
+network_option = click.option(
+    "--run", "network", metavar="NAME|RECORD", help="A trained run, or an imported network."
+)
+
+
+def trained(
+    network: str, given: tuple, dataset: str | None, data_root: str | None
+) -> tuple[Network, Dataset | None]:
+    """What `--run` names, and the frames for it: those asked for, or its run's own.
+
+    `given` are options that contradict it. An imported network has frames only if they are asked
+    for.
+    """
+    if any(given):
+        raise UsageError(
+            "--run says which network; leave out --detector, --ratio, --profile and --set"
+        )
+    named = named_network(network)
+    if dataset is None and named.kept:
+        if data_root:
+            raise UsageError("--data-root needs --dataset NAME")
+        return named, None
+    return named, open_dataset(named.on(dataset), data_root)
+
+
 def input_options(command):
     """Adds the options that say on which frames."""
     for option in reversed(
         [
             click.option(
-                "--dataset", metavar="NAME", help="Use its val frames  [generated clouds]"
+                "--dataset",
+                metavar="NAME",
+                help="Use its val frames  [those of --run; else generated clouds]",
             ),
             click.option("--data-root", metavar="DIR", help="Where the data set lies."),
         ]

@@ -1,6 +1,5 @@
 """`kdbench predict`: what a trained run detects, on its own data set or on another."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -12,11 +11,9 @@ from kdbench.cli.output import console, json_option, write_json
 from kdbench.errors import UsageError
 from kdbench.geometry import kitti_labels
 from kdbench.geometry.kitti_labels import KittiObjects
+from kdbench.imports.named import named_network
 from kdbench.measure.device import resolve_device
 from kdbench.registry import datasets
-from kdbench.runs.records import read_record
-from kdbench.runs.spec import DatasetSpec, RunSpec
-from kdbench.runs.store import load_recorded
 from kdbench.storage.files import write_text
 from kdbench.training.data import build_dataset
 from kdbench.training.evaluate import SPLITS, detect, kitti_results, score
@@ -24,7 +21,7 @@ from kdbench.training.progress import Reporter
 
 
 @click.command()
-@click.argument("record", metavar="RECORD.json")
+@click.argument("network", metavar="NAME|RECORD")
 @click.option("--dataset", help="Another data set  [the run's own].")
 @click.option("--data-root", help="Folder of the data set, in KITTI's layout.")
 @click.option("--split", type=click.Choice(list(SPLITS)), default="val", show_default=True)
@@ -33,16 +30,17 @@ from kdbench.training.progress import Reporter
 @dataset_set_option
 @plugin_option
 @json_option
-def predict(record, dataset, data_root, split, out, device, assignments, json_file) -> None:
-    """Detect with the weights of a run and score the detections.
+def predict(network, dataset, data_root, split, out, device, assignments, json_file) -> None:
+    """Detect with a trained network and score the detections.
 
-    RECORD.json is a run's record, as `kdbench run` writes it below the results folder. Of frames
-    without labels the result files are written, and nothing is scored.
+    It is an imported one's NAME, or RECORD: the path of a run's record, or the name or hash of a
+    published run. Of frames without labels the result files are written, and nothing is scored.
     """
-    found_record = read_record(Path(record))
-    spec = RunSpec.from_dict(found_record["spec"])
-    detector = load_recorded(found_record)
-    frames = build_dataset(_on(spec, dataset, assignments), data_root)
+    named = named_network(network)
+    frames_of = datasets.get(named.on(dataset).dataset.name)
+    spec = named.on(dataset, dataset_options(frames_of, assignments))
+    detector = named.load()
+    frames = build_dataset(spec, data_root)
     labelled = all(frames.labelled(each) for each in SPLITS[split])
     if not labelled and not out:
         raise UsageError(f"the split {split} has no labels to score against: give --out DIR")
@@ -65,10 +63,3 @@ def _write_results(folder: Path, results: dict[str, KittiObjects]) -> None:
     for frame_id, objects in results.items():
         write_text(folder / f"{frame_id}.txt", kitti_labels.format_rows(objects, scored=True))
     console.print(f"wrote {len(results)} result files to {folder}", soft_wrap=True)
-
-
-def _on(spec: RunSpec, dataset: str | None, assignments: tuple[str, ...]) -> RunSpec:
-    """The run's detector on its own data set, or on another and all of its frames."""
-    frames = spec.dataset if dataset is None else DatasetSpec(dataset)
-    given = dataset_options(datasets.get(frames.name), assignments)
-    return replace(spec, dataset=replace(frames, options=frames.options | given))

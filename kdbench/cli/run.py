@@ -8,6 +8,7 @@ from rich.console import Console
 from kdbench.cli.options import plugin_option, set_option
 from kdbench.cli.output import console, json_option, write_json
 from kdbench.errors import UsageError
+from kdbench.imports.teaching import teacher_named
 from kdbench.leaderboard.rows import leaderboard
 from kdbench.leaderboard.tables import rich_tables
 from kdbench.measure.device import resolve_device
@@ -41,6 +42,7 @@ DEFAULTS = {
 @click.command()
 @click.option("--method", help="Distillation method [pointdistiller].")
 @click.option("--detector", help="Detector [pointpillars].")
+@click.option("--teacher", metavar="NAME", help="An imported network [one that is trained].")
 @click.option("--ratio", type=float, help="Compression: widths are divided by its root [4].")
 @click.option("--dataset", help="Data set [synthetic].")
 @click.option("--data-root", help="Folder of the data set, in KITTI's layout.")
@@ -91,6 +93,8 @@ def run(
             return
         spec, device = read_settings(config, assignments, spec_file, named)
         processes.check(spec, device)
+        if train_teacher and spec.teacher and spec.teacher.imported:
+            raise UsageError("--train-teacher: an imported teacher is not trained")
         if trace and processes.size() > 1:
             raise UsageError("--trace: several processes are not traced; run it without torchrun")
         reporter = Reporter(quiet, TensorBoard() if tensorboard else None)
@@ -149,9 +153,13 @@ def spec_from(settings: dict) -> RunSpec:
     """A spec from flat settings: the names of DEFAULTS, and dotted overrides."""
     overrides = {key: value for key, value in settings.items() if "." in key}
     names = {key: value for key, value in settings.items() if "." not in key}
+    known = [*DEFAULTS, "teacher"]
     for key in names:
-        if key not in DEFAULTS:
-            raise UsageError(unknown("configuration key", key, DEFAULTS))
+        if key not in known:
+            raise UsageError(unknown("configuration key", key, known))
+    if "teacher" in names:
+        teacher = teacher_named(names["teacher"])
+        names = {"detector": teacher.detector} | names | {"teacher": teacher}
     values = DEFAULTS | names
     values["device"] = resolve_device(values["device"]).type
     return build_spec(**values, overrides=overrides)

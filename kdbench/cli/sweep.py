@@ -11,6 +11,7 @@ import click
 from kdbench.cli.options import PLUGINS, plugin_option, set_option
 from kdbench.cli.output import console, json_option, write_json
 from kdbench.errors import KdbenchError, UsageError
+from kdbench.imports.teaching import teacher_named
 from kdbench.measure.device import resolve_device
 from kdbench.registry import methods as method_registry
 from kdbench.registry.suggest import unknown
@@ -28,7 +29,8 @@ from kdbench.training.transfer import real_frames
 
 DEFAULTS = {
     "methods": None,
-    "detectors": "pointpillars",
+    "detectors": None,
+    "teacher": None,
     "ratios": "4",
     "seeds": "3",
     "budgets": "1",
@@ -44,6 +46,7 @@ MOST_SEEDS = 10_000  # that a number of seeds stands for
 @click.argument("config", required=False, metavar="[FILE.yaml]")
 @click.option("--methods", help="Names with commas between, or `all`.")
 @click.option("--detectors", help="Names with commas between [pointpillars].")
+@click.option("--teacher", metavar="NAME", help="An imported network [those that are trained].")
 @click.option("--ratios", help="Numbers with commas between [4].")
 @click.option("--seeds", help="How many, from 0 on; or a list such as 0,3 [3].")
 @click.option("--budgets", help="Times the profile's steps, with commas between [1].")
@@ -75,8 +78,8 @@ def sweep(
     """Run methods x detectors x ratios x seeds; what is done already is not done again.
 
     FILE.yaml says the same: methods (names, or name and options), detectors, ratios, seeds,
-    budgets, profile, dataset, device, set. A sweep that was stopped, even by `kill -9`, goes on
-    where it was when it is started again.
+    budgets, profile, dataset, teacher, device, set. A sweep that was stopped, even by `kill -9`,
+    goes on where it was when it is started again.
     """
     settings = DEFAULTS | (read_sweep(Path(config)) if config else {})
     settings |= {key: value for key, value in named.items() if value is not None}
@@ -130,15 +133,18 @@ def runs_asked(settings: dict[str, Any]) -> list[RunSpec]:
     if settings["methods"] is None:
         raise UsageError("say which methods: --methods kd,pointdistiller, or --methods all")
     methods = _items("methods", settings["methods"])
+    teacher = settings["teacher"] and teacher_named(settings["teacher"])
+    own = teacher.detector if teacher else RunSpec().detector.name
     return expand(
         method_registry.names() if methods == ["all"] else methods,
-        _items("detectors", settings["detectors"]),
+        _items("detectors", settings["detectors"] or own),
         [_number("ratios", x, float) for x in _items("ratios", settings["ratios"])],
         _seeds(settings["seeds"]),
         _items("budgets", settings["budgets"]),
         settings["set"],
         profile=settings["profile"],
         dataset=settings["dataset"],
+        teacher=teacher,
         device=resolve_device(settings["device"]).type,
     )
 

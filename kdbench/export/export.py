@@ -12,10 +12,9 @@ from kdbench.detector import Detector
 from kdbench.errors import UsageError
 from kdbench.export import onnx_file, pt2_file
 from kdbench.export.parity import Parity, check, compare
+from kdbench.imports.named import Network
 from kdbench.measure.inference import fused
 from kdbench.registry.suggest import unknown
-from kdbench.runs.records import Record
-from kdbench.runs.spec import RunSpec
 from kdbench.storage.files import replacing, write_text
 
 FORMATS: dict[str, ModuleType] = {"onnx": onnx_file, "pt2": pt2_file}
@@ -36,14 +35,14 @@ def card_path(path: Path) -> Path:
 
 def export(
     detector: Detector,
-    record: Record,
+    network: Network,
     dataset: Dataset,
     ids: list[str],
     path: Path,
     kind: ModuleType,
     opset: int | None = None,
 ) -> Parity:
-    """Writes a record's trained detector to `path`, batch norms folded, and a card beside it.
+    """Writes the trained detector of a network to `path`, batch norms folded, and a card beside it.
 
     Before the file gets its name it is run on the frames `ids` of `dataset` beside the detector;
     KdbenchError when they differ, and when `path` cannot be written: then there is no file.
@@ -59,21 +58,30 @@ def export(
         kind.write(graph, graph.inputs(folded.prepare(example)), temporary, opset)
         parity = compare(detector, graph, kind.Program(temporary), dataset, ids)
         check(parity)
-        text = json.dumps(_card(record, graph.card, parity), indent=1)
+        text = json.dumps(_card(network, graph.card, parity), indent=1)
         write_text(card_path(path), text + "\n")
     return parity
 
 
-def _card(record: Record, graph: dict, parity: Parity) -> dict:
+def _card(network: Network, graph: dict, parity: Parity) -> dict:
     """What a program must know to use the file, and a person to trust it."""
-    spec, metrics = RunSpec.from_dict(record["spec"]), record["metrics"]
     return {
         "kdbench": __version__,
-        "run": spec.label,
-        "hash": record["hash"],
-        "weights_sha256": record.get("weights_sha256"),
-        "detector": spec.detector.name,
+        **_origin(network),
+        "weights_sha256": network.weights,
+        "detector": network.detector.name,
         **graph,
-        "metrics": {name: metrics[name] for name in ("bev_map", "3d_map", "frames")},
         "parity": parity.to_dict(),
+    }
+
+
+def _origin(network: Network) -> dict:
+    """The run of a network and what it scored, or the file that it was imported from."""
+    if network.kept:
+        return {"imported": network.kept.name, "file": network.kept.description["file"]}
+    metrics = network.record["metrics"]
+    return {
+        "run": network.label,
+        "hash": network.record["hash"],
+        "metrics": {name: metrics[name] for name in ("bev_map", "3d_map", "frames")},
     }

@@ -21,6 +21,8 @@ NAMES = {
     "pointrcnn": "PointRCNN",
 }
 VOXELS = "transform_points_to_voxels"
+DYNAMIC_VOXELS = "transform_points_to_voxels_placeholder"  # without caps, for DYNAMIC encoders
+DYNAMIC = ("DynPillarVFE", "DynMeanVFE")
 STRIDES = {"pointpillars": 2, "second": 8}  # voxels a cell of the head's map
 
 
@@ -147,11 +149,14 @@ def _margin(pool: dict, origin: str) -> float:
 
 def _grid(detector: str, values: dict, origin: str) -> dict[str, Any]:
     steps = look_up(values, "DATA_CONFIG.DATA_PROCESSOR", origin)
-    step = next((s for s in steps if s.get("NAME") == VOXELS), None)
+    dynamic = (values["MODEL"].get("VFE") or {}).get("NAME") in DYNAMIC
+    name = DYNAMIC_VOXELS if dynamic else VOXELS
+    step = next((s for s in steps if s.get("NAME") == name), None)
     if step is None:
-        raise UsageError(f"{origin}: DATA_CONFIG.DATA_PROCESSOR has no {VOXELS}")
+        raise UsageError(f"{origin}: DATA_CONFIG.DATA_PROCESSOR has no {name}")
     point_range = look_up(values, "DATA_CONFIG.POINT_CLOUD_RANGE", origin)
-    size, most = (look_up(step, key, origin) for key in ("VOXEL_SIZE", "MAX_POINTS_PER_VOXEL"))
+    size = look_up(step, "VOXEL_SIZE", origin)
+    most = 0 if dynamic else look_up(step, "MAX_POINTS_PER_VOXEL", origin)
     strides = _strides(values, origin)
     expected = PUBLISHED[detector]["MODEL"]["BACKBONE_2D"]["LAYER_STRIDES"]
     if detector != "centerpoint" and strides != expected:

@@ -8,7 +8,9 @@ import json
 import os
 import re
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import safetensors
 import safetensors.torch
@@ -24,6 +26,17 @@ from kdbench.storage.files import replacing, write_text
 from kdbench.storage.home import home
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What `network.json` says of a network."""
+
+    name: str
+    spec: DetectorSpec
+    classes: tuple[str, ...]
+    weights: str  # their checksum
+    description: dict[str, Any]  # all of it
 
 
 def folder(name: str) -> Path:
@@ -56,22 +69,34 @@ def save(name: str, imported: Imported, force: bool) -> Path:
     return place
 
 
-def load(name: str) -> Detector:
-    """The network of a name with its weights, in evaluation mode.
+def names() -> list[str]:
+    """The names that networks are kept under."""
+    return sorted(p.name for p in (home() / "imported").glob("[!.]*"))
 
-    Raises UsageError for a name that nothing is kept under, DataError for damaged files.
+
+def describe(name: str) -> Kept:
+    """What is kept under a name.
+
+    Raises UsageError for a name that nothing is kept under, DataError for a damaged file.
     """
-    place = folder(name)
+    if name not in names():
+        raise UsageError(unknown("imported network", name, names()))
+    file = folder(name) / "network.json"
     try:
-        description = json.loads((place / "network.json").read_text())
-        spec, classes = DetectorSpec(**description["detector"]), description["classes"]
-    except FileNotFoundError:
-        kept = [p.name for p in place.parent.glob("[!.]*")]
-        raise UsageError(unknown("imported network", name, kept)) from None
+        description = json.loads(file.read_text())
+        spec, classes = DetectorSpec(**description["detector"]), tuple(description["classes"])
+        return Kept(name, spec, classes, description["weights_sha256"], description)
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise DataError(f"{place / 'network.json'}: damaged ({error})") from None
-    network = build_detector(spec, classes)
-    load_weights(place / "model.safetensors", network)
+        raise DataError(f"{file}: damaged ({error})") from None
+
+
+def load(name: str) -> Detector:
+    """The network of a name with its weights, in evaluation mode. Raises as `describe`."""
+    kept = describe(name)
+    network = build_detector(kept.spec, kept.classes)
+    file = folder(name) / "model.safetensors"
+    if load_weights(file, network) != kept.weights:
+        raise DataError(f"{file}: not the weights that the network.json beside it is of")
     return network.eval()
 
 

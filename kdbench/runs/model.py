@@ -28,9 +28,9 @@ class Model:
     reflectance from 0 to 1. They need not be cropped or sorted.
     """
 
-    def __init__(self, detector: Detector, record: Record, device: torch.device):
+    def __init__(self, detector: Detector, record: Record | None, device: torch.device):
         self.detector = detector.to(device).eval()
-        self.record = record
+        self.record = record  # None of an imported network
         self.device = device
 
     @property

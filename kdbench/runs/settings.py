@@ -9,6 +9,7 @@ from kdbench.registry import datasets, detectors, methods
 from kdbench.registry.combination import Combination, option_of
 from kdbench.registry.options import coerce, complete, lean
 from kdbench.registry.suggest import unknown
+from kdbench.runs.inheritance import check_fits, check_student, inherited
 from kdbench.runs.profiles import PROFILES
 from kdbench.runs.schema1 import without_retired
 from kdbench.runs.spec import DatasetSpec, DetectorSpec, MethodSpec, RunSpec, TeacherSpec, TrainSpec
@@ -34,14 +35,16 @@ def build_spec(
     device: str = "cpu",
     budget: float | str = 1,
     overrides: dict[str, Any] | None = None,
+    teacher: TeacherSpec | None = None,
 ) -> RunSpec:
     """A run from names, a profile and overrides such as `{"train.lr": 1e-3}`.
 
     Override keys are `train.*` and `teacher.*`, the schedules of the student and of its teacher,
     and `dataset.*`, `detector.*` and `method.*`, options of that plugin; `method.scale` is a factor
     on the method's losses, by default the one that `kdbench tune` found. `budget` times the
-    profile's steps are the student's. Unknown names, keys and types raise UsageError; the nearest
-    valid name is in the message.
+    profile's steps are the student's. `teacher` is an imported one, in place of one that is
+    trained; the student inherits its options, not the profile's. Unknown names, keys and types
+    raise UsageError; the nearest valid name is in the message.
     """
     names = {"dataset": dataset, "detector": detector, "method": method}
     for key, value in {"profile": profile, "device": device, **names}.items():
@@ -52,6 +55,8 @@ def build_spec(
     for registry in (datasets, detectors, methods):
         registry.get(names[registry.what])
     parts = _of_profile(profile, detector)
+    if teacher is not None:
+        _take_from(parts, teacher, detector, dataset, overrides or {})
     parts["train"]["steps"] = max(1, round(parse_budget(budget) * parts["train"]["steps"]))
     given = without_retired(overrides or {}, parts["train"]["steps"], device)
     if "train.steps" in given and parse_budget(budget) != 1:
@@ -65,10 +70,12 @@ def build_spec(
         detector=network,
         method=_method_spec(method, detector, parts["method"], PROFILES[profile]),
         train=TrainSpec(**_schedule("train", parts["train"])),
-        teacher=_teacher_spec(method, network, parts["teacher"]),
+        teacher=_teacher_spec(method, network, parts["teacher"], teacher),
         seed=seed,
         device=device,
     )
+    if teacher is not None:  # the student of a method without one too: it is what `none` is
+        check_student(teacher, network.options)
     check_spec(spec)
     return spec
 
@@ -114,6 +121,14 @@ def _of_profile(profile: str, detector: str) -> dict[str, dict[str, Any]]:
         "detector": dict(values["detectors"].get(detector, {})),
         "method": {},
     }
+
+
+def _take_from(parts, teacher: TeacherSpec, detector: str, dataset: str, given: dict) -> None:
+    """Puts what a student inherits from an imported teacher in place of the profile's options."""
+    if own := [key for key in given if str(key).startswith("teacher.")]:
+        raise UsageError(f"{own[0]}: an imported teacher is not trained; leave it out")
+    check_fits(teacher, detector, dataset)
+    parts["detector"] = inherited(teacher)
 
 
 def _override(parts: dict[str, dict], overrides: dict[str, Any]) -> None:
@@ -167,12 +182,16 @@ def _of_parts(kind: type[Combination], detector: str, given: dict, profile: dict
     return options
 
 
-def _teacher_spec(method: str, student: DetectorSpec, schedule: dict) -> TeacherSpec | None:
-    """The teacher that a method asks for: the student's network at full width."""
+def _teacher_spec(
+    method: str, student: DetectorSpec, schedule: dict, imported: TeacherSpec | None = None
+) -> TeacherSpec | None:
+    """The teacher that a method asks for: the student's network at full width, or `imported`."""
     schedule = _schedule("teacher", schedule)
     kind = methods.get(method).teacher
     if kind == "random":
         return TeacherSpec(steps=0, detector=student.name, options=student.options)
+    if kind == "trained" and imported is not None:
+        return imported
     if kind == "trained":
         return TeacherSpec(**schedule, detector=student.name, options=student.options)
     return None

@@ -71,11 +71,28 @@ class TeacherSpec(TrainSpec):
 
     Its schedule is the profile's, or that of `--set teacher.*`; a network that is not trained has
     0 steps. Where and by whom it was trained is no part of it: that is what `weights` is for.
+
+    A network that was imported (`runs/inheritance.py`) has 0 steps too, and names its classes.
     """
 
     detector: str = "pointpillars"
     options: dict[str, Any] = field(default_factory=dict)  # the detector's
     weights: str = ""  # checksum of its tensors (`runs/store.py`); it is filled in
+    ratio: float = later(1.0)  # of an imported network
+    classes: tuple[str, ...] = later(())  # of an imported network; empty for one of kdbench's own
+
+    def __post_init__(self):
+        object.__setattr__(self, "classes", tuple(self.classes))  # JSON has lists
+
+    @property
+    def imported(self) -> bool:
+        """Whether it was trained elsewhere."""
+        return bool(self.classes)
+
+    @property
+    def network(self) -> DetectorSpec:
+        """The network without its weights."""
+        return DetectorSpec(self.detector, self.ratio, self.options)
 
 
 @dataclass(frozen=True)
@@ -90,6 +107,7 @@ class RunSpec:
     teacher: TeacherSpec | None = None  # absent for a method that uses none
     seed: int = 0
     device: str = "cpu"  # cpu or cuda: they do not give the same bits; a teacher's is ANY
+    weights: str = later("")  # checksum of an imported teacher's, in its own run: it has no other
 
     @cached_property
     def hash(self) -> str:
@@ -121,19 +139,21 @@ class RunSpec:
     def teacher_run(self) -> "RunSpec | None":
         """The training of the teacher as a run: full width, no distillation, seed 0.
 
-        None where there is no teacher, or one that is not trained.
+        Of an imported one the run is that it was scored: its identity is its weights. None where
+        there is no teacher, or one that is not trained.
         """
-        if self.teacher is None or not self.teacher.steps:
+        if self.teacher is None or not (self.teacher.steps or self.teacher.imported):
             return None
         schedule = {f.name: getattr(self.teacher, f.name) for f in fields(TrainSpec)}
         return replace(
             self,
-            detector=DetectorSpec(self.teacher.detector, 1.0, self.teacher.options),
+            detector=self.teacher.network,
             method=MethodSpec(),
             train=TrainSpec(**schedule),
             teacher=None,
             seed=0,
             device=ANY,
+            weights=self.teacher.weights if self.teacher.imported else "",
         )
 
     def taught_by(self, weights: str) -> "RunSpec":

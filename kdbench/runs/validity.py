@@ -12,6 +12,7 @@ from kdbench.errors import UsageError
 from kdbench.registry import datasets, detectors, methods
 from kdbench.registry.options import coerce, stored
 from kdbench.registry.suggest import unknown
+from kdbench.runs.inheritance import check_fits, check_student
 from kdbench.runs.spec import ANY, PARTS, DetectorSpec, RunSpec
 
 PRECISIONS = ("float32", "bfloat16", "float16")
@@ -37,7 +38,9 @@ def typed(values: Any, kind: type = RunSpec, where: str = "") -> dict[str, Any]:
     known = {f.name: f for f in fields(kind)}
     if strange := [name for name in values if name not in known]:
         raise UsageError(unknown("field of a spec", where + strange[0], [where + n for n in known]))
-    needed = known if kind is RunSpec else {"name", "steps"} & known.keys()
+    needed = {"name", "steps"} & known.keys()
+    if kind is RunSpec:
+        needed = [name for name, f in known.items() if "neutral" not in f.metadata]
     if absent := [name for name in needed if name not in values and name not in _OPTIONAL]:
         raise UsageError(f"spec: the field {where}{absent[0]} is missing")
     default, found = kind(), {}
@@ -60,7 +63,8 @@ def check_spec(spec: RunSpec) -> None:
     check_seed(spec.seed)
     if spec.device not in DEVICES:
         raise UsageError(unknown("device", spec.device, DEVICES[:2]))
-    check_schedule("train", vars(spec.train))
+    if not spec.weights:
+        check_schedule("train", vars(spec.train))
     _check_teacher(spec)
 
 
@@ -113,15 +117,29 @@ def _check_plugin(registry, part) -> None:
 def _check_teacher(spec: RunSpec) -> None:
     """The teacher must be of the kind that the method learns from."""
     kind, teacher = methods.get(spec.method.name).teacher, spec.teacher
-    if spec.is_teacher and (kind, spec.detector.ratio, spec.seed) != ("none", 1, 0):
+    ratio = 1 if spec.weights else spec.detector.ratio
+    if spec.is_teacher and (kind, ratio, spec.seed) != ("none", 1, 0):
         raise UsageError(f"device {ANY}: only a teacher's own run has it: `none`, ratio 1, seed 0")
+    if spec.weights and not (spec.is_teacher and spec.train.steps == 0):
+        raise UsageError(f"weights: only an imported teacher has them: device {ANY}, 0 steps")
     if (teacher is not None) != (kind in ("trained", "random")):
         has = "has none" if teacher is None else f"has one ({teacher.detector})"
         raise UsageError(f"teacher: the spec {has}, method {spec.method.name!r} learns from {kind}")
     if teacher is None:
         return
-    check_network(DetectorSpec(teacher.detector, 1.0, teacher.options))
-    if kind == "trained":
+    check_network(teacher.network)
+    if teacher.imported:
+        _check_imported(spec)
+    elif kind == "trained":
         check_schedule("teacher", vars(teacher))
     elif teacher.steps:
         raise UsageError(f"teacher.steps: an untrained teacher has 0, not {teacher.steps}")
+
+
+def _check_imported(spec: RunSpec) -> None:
+    """An imported teacher has weights and no schedule, and the student what it inherits."""
+    teacher = spec.teacher
+    if methods.get(spec.method.name).teacher != "trained" or teacher.steps or not teacher.weights:
+        raise UsageError("teacher.classes: of an imported teacher alone, with weights and 0 steps")
+    check_fits(teacher, spec.detector.name, spec.dataset.name)
+    check_student(teacher, spec.detector.options)

@@ -47,8 +47,8 @@ def expand(
     """The runs asked for: every method on every detector, at every ratio, budget and seed.
 
     A method is a name or a dictionary of `name` and options. `overrides` (`train.lr`, ...) hold
-    for all, `named` (profile, dataset, device) are `build_spec`'s. Seeds come outermost, so that a
-    table is whole early.
+    for all, `named` (profile, dataset, teacher, device) are `build_spec`'s. Seeds come outermost,
+    so that a table is whole early.
     """
     specs = []
     for seed, budget, detector, ratio, method in product(

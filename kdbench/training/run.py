@@ -11,6 +11,7 @@ import torch
 from kdbench.dataset import Dataset
 from kdbench.detector import Detector
 from kdbench.errors import DataError
+from kdbench.imports.teaching import adopt
 from kdbench.measure.compression import compression, parameters
 from kdbench.measure.device import check_precision, resolve_device
 from kdbench.measure.environment import environment
@@ -135,7 +136,7 @@ class Runner:
         known = known_teacher(self.results, spec, self.own_teacher)
         if known is not None and known != recorded:
             write_record(self.results, known)
-        if known is None and (reason := why_trained(spec)):
+        if known is None and not spec.weights and (reason := why_trained(spec)):
             self.reporter.say(reason)
         return known or (None if self.own_teacher else recorded)
 
@@ -215,6 +216,9 @@ class Runner:
     def _train(self, spec, dataset, student, teacher, method) -> dict:
         """Trains, or takes the weights of a training that ended without a record."""
         cost = store.load_training(spec, student)
+        if cost is None and spec.weights:
+            cost = adopt(spec, student)
+            self._keep(spec, student, cost)
         if cost is None:
             check_precision(spec.train.precision, self.device)  # a teacher has one of its own
             device, folder = torch.device(self.device), store.run_folder(spec)
@@ -272,7 +276,7 @@ def check_applicable(spec: RunSpec) -> None:
     method = methods.get(spec.method.name)
     student, teacher = (
         build_detector(network, datasets.get(spec.dataset.name).classes).taps
-        for network in (spec.detector, spec.full_width())
+        for network in (spec.detector, spec.teacher.network if spec.teacher else spec.full_width())
     )
     require(method.name, method.needs, spec.detector.name, student)
     build_method(spec.method, student, teacher if spec.teacher else student)

@@ -14,7 +14,7 @@ from kdbench.registry import methods
 from kdbench.runs import published
 from kdbench.runs.build import build_detector
 from kdbench.runs.records import Record, find_record
-from kdbench.runs.spec import DetectorSpec, RunSpec
+from kdbench.runs.spec import RunSpec
 from kdbench.runs.store import found_weights
 
 
@@ -74,8 +74,7 @@ def make_teacher(
     if kind == "ema":
         teacher = copy.deepcopy(student)
     elif kind == "random":
-        network = DetectorSpec(spec.teacher.detector, 1.0, spec.teacher.options)
-        teacher = build_detector(network, student.classes)
+        teacher = build_detector(spec.teacher.network, student.classes)
     else:
         teacher = load(source_run(spec))
     teacher.requires_grad_(False).eval()

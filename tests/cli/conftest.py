@@ -4,8 +4,10 @@ from collections import OrderedDict
 
 import pytest
 import torch
+import yaml
 
 from kdbench.cli import main
+from kdbench.imports.teaching import teacher_named
 from kdbench.registry import detectors
 
 CLASSES = ("Car", "Pedestrian", "Cyclist")
@@ -61,3 +63,19 @@ def pcdet_pointpillar():
         for name, x in zip(("conv_cls", "conv_box", "conv_dir_cls"), outputs, strict=True):
             theirs[f"dense_head.{name}.{part}"] = x
     return theirs
+
+
+@pytest.fixture
+def imported(kdbench, pcdet_pointpillar, tmp_path):
+    """Imports the small network under a name, over a range that takes no time."""
+    torch.save({"model_state": pcdet_pointpillar}, tmp_path / "file.pth")
+    config = tmp_path / "small.yaml"
+
+    def make(name="public", **settings):
+        values = {"DATA_CONFIG": {"POINT_CLOUD_RANGE": [0, -5.12, -3, 10.24, 5.12, 1]}, **settings}
+        config.write_text(yaml.safe_dump(values))
+        code, _, err = kdbench("import", "file.pth", "--out", name, "--config", config)
+        assert code == 0, err
+        return teacher_named(name)
+
+    return make

@@ -1,5 +1,7 @@
 """What is kept is what was imported."""
 
+import copy
+
 import pytest
 import torch
 
@@ -9,6 +11,7 @@ from kdbench.imports import store
 from kdbench.imports.cases import config_of, read_cases, read_inputs
 from kdbench.imports.map_arrays import batch_of
 from kdbench.imports.network import import_network
+from kdbench.ops.fold import fold_norms
 
 
 @pytest.fixture
@@ -32,6 +35,23 @@ def test_a_kept_network_gives_the_same_taps(kept):
     assert network.encoder.padding == 32 and isinstance(network.encoder, PillarEncoder)
     for name in ("neck", "head.cls", "head.box", "head.dir"):
         assert torch.equal(expected[name], found[name])
+
+
+@torch.no_grad()
+def test_its_graph_pads_as_it_does(kept):
+    imported, folder = kept
+    (case,), _ = read_cases(folder, None)
+    network = copy.deepcopy(imported.network)
+    inputs = network.prepare(batch_of(case.points))
+    expected = network(inputs)["head.cls"]
+    fold_norms(network, lambda: network(inputs))
+    graph = network.graph()
+    found, *_ = graph(*graph.inputs(inputs).values())
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
+    network.encoder.padding = 0
+    without, *_ = graph(*graph.inputs(inputs).values())
+    assert (without - expected).abs().max() > 0.1
+    assert graph.card["max_points"] == 32
 
 
 def test_what_is_not_there_or_damaged_is_told(kept):
