@@ -30,6 +30,7 @@ html_theme_options = {
     "navbar_center": [],
     "navbar_persistent": [],
     "navbar_end": ["search-button", "theme-switcher"],
+    "show_toc_level": 2,
     "show_prev_next": False,
     "navigation_with_keys": False,
     "footer_start": [],

@@ -8,10 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 
 import kdbench
+from kdbench.cli import COMMANDS, group
 from kdbench.cli.run import DEFAULTS
 from kdbench.errors import Note
 from kdbench.runs import published
@@ -52,6 +54,12 @@ def test_the_import_is_light_until_a_function_is_used():
 def test_help_is_as_light():
     code = "from kdbench.cli import group\ngroup.main(['--help'], standalone_mode=False)"
     assert heavy_after(code) == "[]"
+
+
+def test_commands_are_listed_when_all_are_loaded():
+    context = click.Context(group)
+    assert all(group.get_command(context, name) for name in COMMANDS)
+    assert group.list_commands(context) == [*COMMANDS]
 
 
 def test_type_checkers_see_what_there_is():

@@ -55,7 +55,7 @@ class LazyGroup(click.Group):
         self.table = commands
 
     def list_commands(self, ctx) -> list[str]:
-        return [*self.table]
+        return [*self.table]  # `list` is a module of this package once its command is loaded
 
     def get_command(self, ctx, name):
         if name not in self.table:
