@@ -92,7 +92,10 @@ class DeviceFrames(ABC):
 class Dataset(ABC):
     """Frames of the splits `train` and `val`, their labels, and their classes.
 
-    Built as `Dataset(**options)`; options a data set does not know are an error.
+    Built as `Dataset(**options)`; options a data set does not know are an error. Every run gives it
+    `root` (of `--data-root`, or None), `cache_dir` (KDBENCH_HOME) and `point_range` (what the
+    detector sees: x0, y0, z0, x1, y1, z1 in metres, or None; no frame has points or box centres
+    outside), and profiles set `train_frames`, `val_frames` and `augmentation`.
     """
 
     name: ClassVar[str]

@@ -27,6 +27,7 @@ from kdbench.runs.settings import parse_budget
 from kdbench.runs.spec import RunSpec
 from kdbench.runs.step_costs import read_step_costs
 from kdbench.runs.store import run_folder
+from kdbench.runs.verified import is_verified
 from kdbench.viewing.embedded import small_pictures
 
 MOST_PICTURED = 3  # tables of a page that get pictures
@@ -61,7 +62,7 @@ def _report(results, budget, beside, out, figure, data_root, pictures, json_file
     records = _read(results, None if budget is None else parse_budget(budget))
     step_costs = read_step_costs(Path(results))
     if beside:
-        records += [needed(r) | {"published": True} for r in _published(records)]
+        records += [_marked(r) for r in _published(records)]
         step_costs = read_step_costs(published.FOLDER) | step_costs
     rows = with_own(leaderboard(records, step_costs))
     add_notes(rows, (r for r in records if not r.get("published")), published.records())
@@ -119,6 +120,12 @@ def _published(own: list[Record]) -> list[Record]:
     if not found:
         console.print("nothing is published of other runs than these", markup=False)
     return found
+
+
+def _marked(record: Record) -> Record:
+    """A published record as a leaderboard takes it, and whether the maintainers vouch for it."""
+    vouched = is_verified(record)  # before anything is left out of it
+    return needed(record) | {"published": True, "verified": vouched}
 
 
 def _applicable() -> dict[str, list[str]]:

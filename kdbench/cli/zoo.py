@@ -1,4 +1,4 @@
-"""`kdbench zoo`: the runs that are published with kdbench."""
+"""`kdbench zoo`: the runs that are published with kdbench, and those that are sent in."""
 
 from pathlib import Path
 
@@ -6,9 +6,11 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from kdbench.cli.options import plugin_option
 from kdbench.cli.output import console, json_option, write_json
-from kdbench.errors import DataError
-from kdbench.runs import publishing
+from kdbench.errors import DataError, UsageError
+from kdbench.runs import publishing, verified
+from kdbench.runs.contribution import findings
 from kdbench.runs.publishing import Entry
 from kdbench.runs.records import read_record
 
@@ -29,14 +31,40 @@ def zoo(context, json_file) -> None:
 
 
 @zoo.command()
+@click.argument("files", nargs=-1, metavar="[FILE]...", type=click.Path(path_type=Path))
 @click.option("--score", is_flag=True, help="Also detect with each on this machine's frames.")
-def verify(score: bool) -> None:
-    """Check records and weights of all that is published."""
+@plugin_option
+def verify(files: tuple[Path, ...], score: bool) -> None:
+    """Check records and weights of all that is published, or the records FILEs that are sent in."""
+    if files and score:
+        raise UsageError("--score is of what is published: a record that is sent in has no weights")
+    if files:
+        _verify_files(files)
+    else:
+        _verify_published(score)
+
+
+def _verify_files(files: tuple[Path, ...]) -> None:
+    """A line for each thing that is looked at in a file."""
+    bad = 0
+    for path in files:
+        found = list(findings(path))
+        for finding in found:
+            told = f"wrong: {finding.problem}" if finding.problem else "right"
+            click.echo(f"{path}: {finding.what}: {told}")
+        bad += any(finding.problem for finding in found)
+    if bad:
+        raise DataError(f"{bad} of {len(files)} records are not as they should be")
+
+
+def _verify_published(score: bool) -> None:
     entries, bad = publishing.entries(), 0
     for entry in entries:
         problem = entry.problem() or (_off(entry) if score and not entry.bare else None)
         bad += problem is not None
-        console.print(f"{entry.spec.label}: {problem or 'good'}", soft_wrap=True, markup=False)
+        vouched = "" if verified.is_verified(entry.record) else ", not verified"
+        told = problem or f"good{vouched}"
+        console.print(f"{entry.spec.label}: {told}", soft_wrap=True, markup=False)
     if bad:
         raise DataError(f"{bad} of {len(entries)} published runs are not as they should be")
 

@@ -288,6 +288,7 @@ MACs, against the full width. p50, p90: latency at batch 1 in ms (*: other progr
 here and elsewhere: published, on another machine than this folder's own runs); mAP/ms: BEV mAP by
 p50. s/step, x none: median step of the trainings themselves, whatever ran beside them, and against
 `none`; x train: all steps against those of `none`; x all: with the teacher's training on top. of
-method: parameters that the method adds to training. ± is the standard deviation over seeds; a table
-of one seed says nothing about another.
+method: parameters that the method adds to training. [not verified]: with a run that was sent in and
+that the maintainers of kdbench have not carried out themselves. ± is the standard deviation over
+seeds; a table of one seed says nothing about another.
 """.strip().replace("\n", " ")

@@ -29,7 +29,8 @@ TABLE = (
 )  # fmt: skip
 
 
-PUBLISHED = " [published]"  # at the end of a row's name
+# At the end of a row's name; the second where the maintainers do not vouch for one of its runs.
+PUBLISHED, UNVERIFIED = " [published]", " [not verified]"
 
 
 def leaderboard(records: list[Record], step_costs: StepCosts | None = None) -> list[Row]:
@@ -108,6 +109,7 @@ def _identity(spec: RunSpec, group: list[Record]) -> Row:
         "options": spec.method.options | {"scale": spec.method.scale},
         "role": "student",
         "published": all(r.get("published", False) for r in group),
+        "unverified": any(r.get("published") and not r.get("verified") for r in group),
         "machine": _machine(group),
         "train": vars(spec.train),
         "steps": spec.train.steps,
@@ -218,6 +220,7 @@ def _tell_apart(rows: list[Row]) -> None:
         variant = row["options"].get("variant")
         row["label"] = row["method"] if variant is None else f"{row['method']} ({variant})"
         row["label"] += PUBLISHED if row["published"] and row["role"] == "student" else ""
+        row["label"] += UNVERIFIED if row["unverified"] else ""
         same[(*table_key(row), row["label"])].append(row)
     for group in same.values():
         settings = [row["options"] | row["train"] | row["settings"] for row in group]

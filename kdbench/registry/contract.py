@@ -23,9 +23,7 @@ _RESERVED = ("all",)  # means every one on the command line
 def check_plugin(what: str, plugin: type, where: object) -> None:
     """Raises UsageError that names the plugin, its file or package `where`, and the rule."""
     name = getattr(plugin, "name", None)
-    check_name(what, name, where)
-    if name.lower() in _RESERVED:
-        raise UsageError(f"{what} {name!r} ({where}): a reserved name, take another")
+    check_own_name(what, name, where)
     for variant in getattr(plugin, "variants", ()):
         check_name(f"{what} {name!r}: variant", variant, where)
     for option in required_of(plugin):
@@ -39,6 +37,13 @@ def check_plugin(what: str, plugin: type, where: object) -> None:
                 f"{what} {name!r} ({where}): the default of option {option!r} is {default!r}; it "
                 "must be plain, as a record can hold it: a number, text, None, a list of such"
             )
+
+
+def check_own_name(what: str, name: object, where: object) -> None:
+    """Raises UsageError for what no plugin may be called."""
+    check_name(what, name, where)
+    if name.lower() in _RESERVED:
+        raise UsageError(f"{what} {name!r} ({where}): a reserved name, take another")
 
 
 def check_name(what: str, name: object, where: object) -> None:

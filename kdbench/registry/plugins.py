@@ -19,7 +19,7 @@ from kdbench.detector import Detector
 from kdbench.errors import UsageError
 from kdbench.method import Method
 from kdbench.registry.combination import SIGN, combination
-from kdbench.registry.contract import check_plugin
+from kdbench.registry.contract import check_own_name, check_plugin
 from kdbench.registry.suggest import unknown
 
 T = TypeVar("T")
@@ -59,8 +59,18 @@ class Registry(Generic[T]):
         check_plugin(self.what, plugin, where or plugin.__module__)
         self._claim(plugin.name, plugin, where or plugin.__module__)
 
+    def check_free(self, name: str, where: object) -> None:
+        """Raises UsageError for a name that a plugin cannot have, or that one has."""
+        self._scan_entry_points()
+        check_own_name(self.what, name, where)
+        self._check_untaken(name, where)
+
     def _claim(self, name: str, found: EntryPoint | type[T], where: object) -> None:
-        """Takes a name. One that differs by case alone is the same file on some systems."""
+        self._check_untaken(name, where)
+        self._found[name] = found
+
+    def _check_untaken(self, name: str, where: object) -> None:
+        """A name that differs by case alone from another is the same file on some systems."""
         known = {other.casefold(): other for other in self._found}
         if taken := known.get(name.casefold()):
             here = "" if taken == name else f" (as {taken!r}, but for case)"
@@ -68,7 +78,6 @@ class Registry(Generic[T]):
                 f"{self.what} {name!r} is registered twice: the name is taken{here}, and {where} "
                 "gives it again"
             )
-        self._found[name] = found
 
     def _load(self, name: str, found: str | EntryPoint) -> type[T]:
         try:

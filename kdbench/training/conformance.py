@@ -1,8 +1,9 @@
 """What every method must keep to, checked on a tiny scene. `kdbench check` runs it."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 import torch
@@ -27,7 +28,7 @@ CONFIDENCE = 5.0  # added to the logits of untrained heads, which start at score
 
 
 class Failed(AssertionError):
-    """A method breaks the contract; the message says how."""
+    """A plugin breaks its contract; the message says how."""
 
 
 def tiny_scene(point_range, frames: int = 2, objects: int = 6, seed: int = 0) -> Batch:
@@ -69,21 +70,29 @@ def check_method(spec: RunSpec) -> list[str]:
 
     Raises Failed with what went wrong.
     """
+    kind = methods.get(spec.method.name)
+    checks = ((name, partial(check, spec)) for name, check in _checks(kind))
+    return run_checks(f"{spec.method.name} on {spec.detector.name}", checks)
+
+
+def run_checks(what: str, checks: Iterable[tuple[str, Callable[[], None]]]) -> list[str]:
+    """Runs named checks of `what` in turn; returns their names.
+
+    Raises Failed that says which one went wrong, and how; NotApplicable as it comes.
+    """
+    done = []
     with own_randomness():
-        kind = methods.get(spec.method.name)
-        return [name for name, check in _checks(kind) if _passed(name, check, spec)]
-
-
-def _passed(name: str, check, spec: RunSpec) -> bool:
-    try:
-        check(spec)
-    except NotApplicable:
-        raise
-    except Exception as error:
-        said = isinstance(error, (Failed, KdbenchError))
-        what = str(error) if said else f"{type(error).__name__}: {error}"
-        raise Failed(f"{spec.method.name} on {spec.detector.name}: {name}: {what}") from error
-    return True
+        for name, check in checks:
+            try:
+                check()
+            except NotApplicable:
+                raise
+            except Exception as error:
+                said = isinstance(error, (Failed, KdbenchError))
+                why = str(error) if said else f"{type(error).__name__}: {error}"
+                raise Failed(f"{what}: {name}: {why}") from error
+            done.append(name)
+    return done
 
 
 def _checks(kind: type[Method]) -> Iterator[tuple]:
@@ -111,7 +120,7 @@ def _networks(spec: RunSpec, equal: bool = False) -> tuple[Training, Batch]:
     if teacher is not None and not equal:
         method.prepare_student(student, teacher)
     for network in filter(None, (student, teacher)):
-        _make_confident(network)
+        make_confident(network)
     training = Training(
         spec, None, student, teacher, method,
         torch.device("cpu"), None, Reporter(quiet=True),
@@ -119,7 +128,7 @@ def _networks(spec: RunSpec, equal: bool = False) -> tuple[Training, Batch]:
     return training, tiny_scene(student.point_range)
 
 
-def _make_confident(network: Detector) -> None:
+def make_confident(network: Detector) -> None:
     """Raises class scores as if objects were found, for methods that learn from those."""
     kind = type(network)
     has_stages = kind.stages is not Detector.stages  # else they come from `forward`

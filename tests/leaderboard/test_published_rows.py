@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from kdbench.cli.report import report
 from kdbench.leaderboard.rows import leaderboard, with_own
-from kdbench.runs import published
+from kdbench.runs import published, verified
 from kdbench.runs.records import write_record
 
 
@@ -27,6 +27,8 @@ def folders(tmp_path, monkeypatch, record, student) -> tuple[Path, Path]:
             write_record(ours, longer | {"environment": theirs})
     write_record(ours, record(student("kd").teacher_run(), 60.0))
     write_record(ours, record(student("none", ratio=16.0), 20.0))
+    lines = [verified.entry_of(found) for found in published.records()]
+    verified.list_path().write_text("\n".join(lines))
     for seed in range(2):
         write_record(own, record(replace(student("mine"), seed=seed), 47.0 + seed))
     write_record(own, record(student("none"), 40.5))  # the same run as the published one
@@ -64,7 +66,22 @@ def test_without_the_flag_no_published_row_is_shown(folders):
 
 
 def test_tables_without_a_row_of_ones_own_are_left_out(record, student):
-    records = [record(student("kd"), 45.0) | {"published": True}, record(student("none"), 40.0)]
+    kd = record(student("kd"), 45.0) | {"published": True, "verified": True}
+    records = [kd, record(student("none"), 40.0)]
     assert {row["label"] for row in with_own(leaderboard(records))} == {"kd [published]", "none"}
     records[1]["published"] = True
     assert with_own(leaderboard(records)) == []
+
+
+def test_rows_that_nobody_vouches_for_are_marked(folders, record, student):
+    own, ours = folders
+    for seed in range(2):
+        sent = record(replace(student("better"), seed=seed), 90.0 + seed) | {"verified": True}
+        write_record(ours, sent)
+    shown("--results", own, "--published")
+    labels = set(pd.read_csv(own / "leaderboard.csv").label)
+    assert {"kd [published]", "better [published] [not verified]", "mine", "none"} <= labels
+    write_record(ours, record(replace(student("kd"), seed=7), 99.0))  # a seed more, of a stranger
+    shown("--results", own, "--published")
+    labels = set(pd.read_csv(own / "leaderboard.csv").label)
+    assert "kd [published] [not verified]" in labels

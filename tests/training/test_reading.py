@@ -7,7 +7,7 @@ from kdbench.registry import detectors, methods
 from kdbench.runs.build import build_detector
 from kdbench.runs.settings import build_spec
 from kdbench.taps import LazyTaps
-from kdbench.training.conformance import CLASSES, CONFIDENCE, _make_confident, _networks, tiny_scene
+from kdbench.training.conformance import CLASSES, CONFIDENCE, _networks, make_confident, tiny_scene
 from kdbench.training.loop import in_float32
 from kdbench.training.teachers import reader
 
@@ -149,7 +149,7 @@ def test_raised_scores_are_raised_once_however_they_are_read(name):
     network = build_detector(spec.detector, CLASSES).eval()
     inputs = network.prepare(tiny_scene(network.point_range))
     plain = network(inputs)["head.cls"]
-    _make_confident(network)
+    make_confident(network)
     whole = network(inputs)["head.cls"]
     (staged,) = [stage["head.cls"] for stage in network.stages(inputs) if "head.cls" in stage]
     for raised in (whole, staged):
