@@ -13,6 +13,7 @@ from kdbench.errors import UsageError
 from kdbench.export import openpcdet
 from kdbench.export.export import card_path, export, format_named
 from kdbench.export.parity import MAPS, Parity
+from kdbench.export.smaller import Form
 from kdbench.imports.named import named_network
 from kdbench.measure.inputs import spread
 
@@ -26,13 +27,17 @@ FRAMES = 50
 @click.option("--out", metavar="FILE", required=True,
               help="The file; its card, or its YAML, goes beside it.")  # fmt: skip
 @click.option("--opset", type=int, metavar="N", help="Of ONNX, from 18  [18].")
+@click.option("--half", is_flag=True, help="Of ONNX: beside it a file in float16.")
+@click.option("--int8", is_flag=True, help="Of ONNX: beside it one with convolutions in int8.")
 @click.option("--frames", type=click.IntRange(1), default=FRAMES, show_default=True,
               help="Val frames on which file and detector are compared.")  # fmt: skip
 @click.option("--dataset", help="Whose frames; an imported network has none  [the run's own].")
 @click.option("--data-root", help="Folder of the data set, in KITTI's layout.")
 @plugin_option
 @json_option
-def export_command(network, kind, out, opset, frames, dataset, data_root, json_file) -> None:
+def export_command(
+    network, kind, out, opset, half, int8, frames, dataset, data_root, json_file
+) -> None:
     """Write a trained detector as one graph, or as a checkpoint of OpenPCDet.
 
     The detector is an imported one's NAME, or RECORD: the path of a run's record, or the name or
@@ -40,6 +45,8 @@ def export_command(network, kind, out, opset, frames, dataset, data_root, json_f
     beside the detector, a checkpoint is imported again; the file gets its name when both compute
     the same.
     """
+    if (half or int8) and kind != "onnx":
+        raise UsageError("--half and --int8 are for --format onnx alone")
     if kind == "openpcdet":
         _to_openpcdet(network, Path(out), json_file, opset or dataset or data_root)
         return
@@ -52,12 +59,17 @@ def export_command(network, kind, out, opset, frames, dataset, data_root, json_f
     if not ids:
         raise UsageError(f"dataset {data.name!r} has no val frames to compare on")
     with console.status("exporting"):
-        parity = export(detector, named, data, ids, path, writer, opset)
-    write_json(parity.to_dict(), json_file)
+        smaller = [name for name, asked in (("half", half), ("int8", int8)) if asked]
+        forms = export(detector, named, data, ids, path, writer, opset, smaller)
+    parity = forms[0].parity
+    write_json(parity.to_dict() | {"forms": [form.to_dict() for form in forms]}, json_file)
     if json_file != "-":
         _show(parity)
-    for written in (path, card_path(path)):
-        console.print(f"wrote {written}", soft_wrap=True, markup=False)
+        if smaller:
+            _show_forms(forms)
+    for form in forms:
+        for written in (form.path, card_path(form.path)):
+            console.print(f"wrote {written}", soft_wrap=True, markup=False)
 
 
 def _to_openpcdet(network: str, path: Path, json_file, others) -> None:
@@ -87,4 +99,16 @@ def _show(parity: Parity) -> None:
         ours, theirs = parity.detector[name], parity.file[name]
         label = f"{name.removesuffix('_map').upper()} mAP"
         table.add_row(label, f"{ours:.3f}", f"{theirs:.3f}", f"{theirs - ours:+.4f}")
+    Console(highlight=False).print(table)
+
+
+def _show_forms(forms: list[Form]) -> None:
+    """What each precision costs in mAP, and what it brings."""
+    columns = ("", "MB", "BEV mAP", "3D mAP", "ms", "speed-up")
+    first = forms[0]
+    table = Table(*columns, title=f"In onnxruntime, on {first.parity.frames} val frames")
+    for form in forms:
+        maps = [f"{x:.2f} ({x - first.parity.file[n]:+.2f})" for n, x in form.parity.file.items()]
+        speed = (f"{form.p50:.1f}", f"{first.p50 / form.p50:.2f}")
+        table.add_row(form.precision, f"{form.bytes / 1e6:.2f}", *maps, *speed)
     Console(highlight=False).print(table)

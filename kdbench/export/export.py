@@ -1,6 +1,8 @@
 """From a record to a checked file and its card."""
 
 import json
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import ModuleType
 
@@ -8,12 +10,14 @@ import torch
 
 from kdbench import __version__
 from kdbench.dataset import Dataset, collate
-from kdbench.detector import Detector
+from kdbench.detector import Detector, Graph
 from kdbench.errors import UsageError
 from kdbench.export import onnx_file, pt2_file
-from kdbench.export.parity import Parity, check, compare
+from kdbench.export.parity import check, compare
+from kdbench.export.smaller import CALIBRATION, TIMED, Form, Inputs, form_path, in_turns, make
 from kdbench.imports.named import Network
 from kdbench.measure.inference import fused
+from kdbench.measure.inputs import spread
 from kdbench.registry.suggest import unknown
 from kdbench.storage.files import replacing, write_text
 
@@ -41,29 +45,58 @@ def export(
     path: Path,
     kind: ModuleType,
     opset: int | None = None,
-) -> Parity:
+    smaller: Sequence[str] = (),
+) -> list[Form]:
     """Writes the trained detector of a network to `path`, batch norms folded, and a card beside it.
 
     Before the file gets its name it is run on the frames `ids` of `dataset` beside the detector;
-    KdbenchError when they differ, and when `path` cannot be written: then there is no file.
+    KdbenchError when they differ, and when `path` cannot be written: then there is no file. Each
+    of `smaller`, forms of an ONNX file (`smaller.py`), is written beside it with a card.
     """
-    if path.is_dir():
-        raise UsageError(f"{path}: a folder; give the file to write")
+    paths = [path, *(form_path(path, name) for name in smaller)]
+    for each in paths:
+        if each.is_dir():
+            raise UsageError(f"{each}: a folder; give the file to write")
+    if "int8" in smaller and not dataset.ids("train"):
+        raise UsageError(f"--int8: dataset {dataset.name!r} has no training frames to calibrate on")
     detector = detector.cpu().eval().requires_grad_(False)
     detector.graph()  # says what is in the way, if anything is
-    with replacing(path) as temporary:
+    with ExitStack() as stack:
+        files = [stack.enter_context(replacing(each)) for each in paths]
         example = collate([dataset.frame(ids[0])])
         folded = fused(detector, example)
         graph = folded.graph().eval().to(memory_format=torch.contiguous_format)
-        kind.write(graph, graph.inputs(folded.prepare(example)), temporary, opset)
-        parity = compare(detector, graph, kind.Program(temporary), dataset, ids)
-        check(parity)
-        text = json.dumps(_card(network, graph.card, parity), indent=1)
-        write_text(card_path(path), text + "\n")
-    return parity
+        kind.write(graph, graph.inputs(folded.prepare(example)), files[0], opset)
+        programs = [kind.Program(files[0])]
+        parities = [compare(detector, graph, programs[0], dataset, ids)]
+        check(parities[0])
+        if smaller:
+            training = _inputs(detector, graph, dataset, spread(dataset.ids("train"), CALIBRATION))
+            for name, file in zip(smaller, files[1:], strict=True):
+                make(name, files[0], file, training)
+                programs.append(kind.Program(file))
+                parities.append(compare(detector, graph, programs[-1], dataset, ids))
+        times = _times(programs, _inputs(detector, graph, dataset, ids[:TIMED]))
+        rows = zip(("float32", *smaller), paths, parities, times, files, strict=True)
+        forms = [Form(*row, file.stat().st_size) for *row, file in rows]
+        for form in forms:
+            text = json.dumps(_card(network, graph.card, form), indent=1)
+            write_text(card_path(form.path), text + "\n")
+    return forms
 
 
-def _card(network: Network, graph: dict, parity: Parity) -> dict:
+@torch.no_grad()
+def _inputs(detector: Detector, graph: Graph, dataset: Dataset, ids: list[str]) -> list[Inputs]:
+    """What enters the graph for some frames."""
+    return [graph.inputs(detector.prepare(collate([dataset.frame(i)]))) for i in ids]
+
+
+def _times(programs: list, frames: list[Inputs]) -> list[float | None]:
+    """Medians of programs in turns; nothing is timed where there is nothing beside it."""
+    return in_turns(programs, frames) if len(programs) > 1 else [None]
+
+
+def _card(network: Network, graph: dict, form: Form) -> dict:
     """What a program must know to use the file, and a person to trust it."""
     return {
         "kdbench": __version__,
@@ -71,7 +104,9 @@ def _card(network: Network, graph: dict, parity: Parity) -> dict:
         "weights_sha256": network.weights,
         "detector": network.detector.name,
         **graph,
-        "parity": parity.to_dict(),
+        "precision": form.precision,
+        "onnxruntime_ms": form.p50,
+        "parity": form.parity.to_dict(),
     }
 
 

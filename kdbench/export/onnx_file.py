@@ -52,7 +52,12 @@ class Program:
     def __init__(self, path: Path):
         import onnxruntime
 
-        self.session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        options.log_severity_level = 3  # errors
+        self.session = onnxruntime.InferenceSession(
+            path, options, providers=["CPUExecutionProvider"]
+        )
 
     def __call__(self, inputs: dict[str, Tensor]) -> list[Tensor]:
         """The outputs for the inputs of a frame."""

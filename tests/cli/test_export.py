@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from kdbench.dataset import unlabelled
-from kdbench.export import onnx_file, parity
+from kdbench.export import onnx_file, parity, smaller
 from kdbench.export.export import FORMATS
 from kdbench.runs import store
 from kdbench.runs.build import build_detector
@@ -130,6 +130,52 @@ def test_mistakes_get_one_line(kdbench, recorded, tmp_path, monkeypatch):
     _, _, line = exported(kdbench, path, "--out", "x")
     assert "needs onnx, onnxscript, onnxruntime: pip install 'kdbench[export]'" in line
     assert not Path("x").exists()
+
+
+def test_smaller_forms_stand_beside_the_file(kdbench, recorded):
+    needs_onnx()
+    options = ["--half", "--int8", "--out", "out/model.onnx", "--json", "forms.json"]
+    code, out, line = exported(kdbench, recorded(), *options)
+    assert (code, line) == (0, "wrote out/model.int8.onnx.json") and "speed-up" in out
+    names = ["model.onnx", "model.half.onnx", "model.int8.onnx"]
+    found = sorted(p.name for p in Path("out").iterdir())
+    assert found == sorted([*names, *(f"{name}.json" for name in names)])
+    forms = json.loads(Path("forms.json").read_text())["forms"]
+    assert [form["precision"] for form in forms] == ["float32", "half", "int8"]
+    assert all(form["p50"] > 0 for form in forms)
+    whole, half, int8 = (Path("out") / name for name in names)
+    assert half.stat().st_size < 0.7 * whole.stat().st_size
+    import onnx
+
+    types = {x.data_type for x in onnx.load(int8).graph.initializer if len(x.dims) == 4}
+    last = smaller.last_convolutions(onnx.load(whole))
+    assert onnx.TensorProto.INT8 in types and len(last) == 1
+    card = json.loads(Path("out/model.int8.onnx.json").read_text())
+    assert card["precision"] == "int8" and "bev_map" in card["parity"]["file"]
+
+
+def test_smaller_forms_fail_whole(kdbench, recorded, monkeypatch):
+    code, out, line = exported(kdbench, recorded(), "--format", "pt2", "--int8", "--out", "m.pt2")
+    assert code == 2 and "--half and --int8 are for --format onnx alone" in line
+    needs_onnx()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("kdbench.export.export.make", full)
+    code, _, line = exported(kdbench, recorded(), "--int8", "--out", "out/model.onnx")
+    assert code == 1 and "cannot be written (No space left on device)" in line
+    assert not list(Path("out").iterdir())
+
+
+def test_programs_take_turns(monkeypatch):
+    clock = iter(range(1000))
+    seen = []
+    monkeypatch.setattr(smaller, "perf_counter", lambda: next(clock) / 1e3)
+    programs = [lambda frame, k=k: seen.append((k, frame)) for k in range(2)]
+    assert smaller.in_turns(programs, ["a", "b"]) == pytest.approx([1.0, 1.0])
+    assert seen[:4] == [(0, "a"), (1, "a"), (0, "b"), (1, "b")]
+    assert len(seen) == 4 * (smaller.TURNS + 1)
 
 
 def test_a_graph_that_is_off_leaves_no_file(kdbench, recorded, monkeypatch):
