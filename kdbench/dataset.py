@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
+from kdbench.classes import ObjectClass, described
 from kdbench.errors import DataError
 from kdbench.geometry.calibration import Calibration
 from kdbench.geometry.kitti_labels import KittiObjects
@@ -96,11 +97,25 @@ class Dataset(ABC):
     """
 
     name: ClassVar[str]
-    classes: ClassVar[tuple[str, ...]] = ("Car", "Pedestrian", "Cyclist")
+    classes: tuple[str, ...] = ("Car", "Pedestrian", "Cyclist")
     evaluation: ClassVar[str] = "kitti"  # which evaluator scores it
     # Options that came after results were published -> the value at which nothing is new.
     neutral: ClassVar[dict[str, Any]] = {}
     limits: ClassVar[dict[str, tuple[float, float]]] = {}  # of options: smallest, largest value
+
+    @classmethod
+    def kinds_of(cls, options: dict[str, Any]) -> tuple[ObjectClass, ...]:
+        """The classes of a data set with these options, sizes as far as these tell them."""
+        return described(cls.classes)
+
+    @property
+    def kinds(self) -> tuple[ObjectClass, ...]:
+        """`classes` with all that is known of them; sizes may be open."""
+        return described(self.classes)
+
+    def recorded_options(self) -> dict[str, Any]:
+        """Options that were left open and that frames have told: they join a run's spec."""
+        return {}
 
     @abstractmethod
     def ids(self, split: str) -> list[str]:

@@ -5,6 +5,7 @@ from dataclasses import replace
 import click
 
 from kdbench.cli.measured import (
+    classes_in,
     detector_options,
     detector_spec,
     input_frames,
@@ -13,7 +14,6 @@ from kdbench.cli.measured import (
     print_table,
 )
 from kdbench.cli.output import json_option, write_json
-from kdbench.dataset import Dataset
 from kdbench.measure.compression import compression
 from kdbench.runs.build import build_detector
 from kdbench.runs.settings import parse_overrides
@@ -33,7 +33,7 @@ def cost(detector, ratio, profile, assignments, dataset, data_root, frames, json
     overrides = parse_overrides(assignments)
     spec = detector_spec(detector, ratio, profile, overrides)
     data = named_dataset(dataset, data_root, spec, profile, overrides)
-    classes = (data or Dataset).classes
+    classes = classes_in(data)
     network = build_detector(spec, classes)
     full = network if spec.ratio == 1 else build_detector(replace(spec, ratio=1.0), classes)
     if frames is None:

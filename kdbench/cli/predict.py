@@ -9,11 +9,14 @@ from rich.console import Console
 from kdbench.cli.evaluate import ap_table
 from kdbench.cli.options import dataset_options, dataset_set_option, plugin_option
 from kdbench.cli.output import console, json_option, write_json
+from kdbench.dataset import Dataset
+from kdbench.detector import Detector
 from kdbench.errors import UsageError
 from kdbench.geometry import kitti_labels
 from kdbench.geometry.kitti_labels import KittiObjects
 from kdbench.measure.device import resolve_device
 from kdbench.registry import datasets
+from kdbench.runs.build import same_classes
 from kdbench.runs.records import read_record
 from kdbench.runs.spec import DatasetSpec, RunSpec
 from kdbench.runs.store import load_recorded
@@ -43,6 +46,7 @@ def predict(record, dataset, data_root, split, out, device, assignments, json_fi
     spec = RunSpec.from_dict(found_record["spec"])
     detector = load_recorded(found_record)
     frames = build_dataset(_on(spec, dataset, assignments), data_root)
+    _check_classes(detector, frames)
     labelled = all(frames.labelled(each) for each in SPLITS[split])
     if not labelled and not out:
         raise UsageError(f"the split {split} has no labels to score against: give --out DIR")
@@ -61,6 +65,12 @@ def predict(record, dataset, data_root, split, out, device, assignments, json_fi
         Console(highlight=False).print(ap_table(metrics["kitti"], metrics["frames"]))
 
 
+def _check_classes(detector: Detector, frames: Dataset) -> None:
+    if detector.classes != frames.classes:
+        found, wanted = (", ".join(x.classes) for x in (detector, frames))
+        raise UsageError(f"the run detects {found}; the data set {frames.name} is of {wanted}")
+
+
 def _write_results(folder: Path, results: dict[str, KittiObjects]) -> None:
     for frame_id, objects in results.items():
         write_text(folder / f"{frame_id}.txt", kitti_labels.format_rows(objects, scored=True))
@@ -69,6 +79,8 @@ def _write_results(folder: Path, results: dict[str, KittiObjects]) -> None:
 
 def _on(spec: RunSpec, dataset: str | None, assignments: tuple[str, ...]) -> RunSpec:
     """The run's detector on its own data set, or on another and all of its frames."""
-    frames = spec.dataset if dataset is None else DatasetSpec(dataset)
+    frames = spec.dataset
+    if dataset is not None:
+        frames = DatasetSpec(dataset, same_classes(spec.dataset, datasets.get(dataset)))
     given = dataset_options(datasets.get(frames.name), assignments)
     return replace(spec, dataset=replace(frames, options=frames.options | given))

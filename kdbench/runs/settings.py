@@ -188,13 +188,14 @@ def parse_overrides(assignments: list[str]) -> dict[str, Any]:
 def read_config(path: Path | str) -> dict[str, Any]:
     """A YAML file of a run: names at the top level, options nested below their part.
 
-    Returns a flat dictionary: `{"method": "kd", "train.steps": 3, ...}`. Raises UsageError for what
-    is no such file, and for a setting that is there both nested and with a dot.
+    Returns a flat dictionary: `{"method": "kd", "train.steps": 3, ...}`; below a key with a dot
+    stands its value. Raises UsageError for what is no such file, and for a setting that is there
+    both nested and with a dot.
     """
     path = Path(path)
     flat: dict[str, Any] = {}
     for key, value in read_yaml(path).items():
-        nested = isinstance(value, dict)
+        nested = isinstance(value, dict) and "." not in str(key)
         found = {f"{key}.{name}": v for name, v in value.items()} if nested else {str(key): value}
         if twice := flat.keys() & found.keys():
             raise UsageError(f"{path}: {min(twice)!r} is given twice")

@@ -75,7 +75,7 @@ def make_teacher(
         teacher = copy.deepcopy(student)
     elif kind == "random":
         network = DetectorSpec(spec.teacher.detector, 1.0, spec.teacher.options)
-        teacher = build_detector(network, student.classes)
+        teacher = build_detector(network, student.kinds)
     else:
         teacher = load(source_run(spec))
     teacher.requires_grad_(False).eval()
