@@ -94,6 +94,7 @@ class Dataset(ABC):
     """Frames of the splits `train` and `val`, their labels, and their classes.
 
     Built as `Dataset(**options)`; options a data set does not know are an error.
+    `classes` are names of KITTI's; who has others says with `kinds_of` and `kinds` what they are.
     """
 
     name: ClassVar[str]

@@ -102,7 +102,7 @@ def test_a_wrong_table_ends_a_run_before_it_starts(kdbench, hall):
 
 @pytest.mark.parametrize("detector", ["pointpillars", "second", "pointrcnn", "centerpoint"])
 @pytest.mark.parametrize("names", [NAMES[:1], NAMES[:4], NAMES], ids=len)
-def test_every_detector_learns_any_number_of_classes(make_tree, detector, names, monkeypatch):
+def test_every_detector_learns_any_number_of_classes(make_tree, detector, names):
     root = make_tree(names, dict.fromkeys(names, (1.2, 0.8, 1.4)))
     table = {name: {} for name in names}
     spec = build_spec(
