@@ -11,7 +11,7 @@ from math import cos, pi, sin
 import numpy as np
 from numba import njit
 
-from kdbench.dataset import Frame
+from kdbench.dataset import Dataset, Frame
 from kdbench.datasets.collision import collides_with_any
 from kdbench.datasets.gt_database import GroundTruthDatabase
 from kdbench.datasets.gt_sampling import choose_objects, paste
@@ -19,6 +19,8 @@ from kdbench.errors import UsageError
 from kdbench.geometry.boxes import box_of_points, wrap_angle
 from kdbench.registry.options import coerce
 from kdbench.registry.suggest import unknown
+
+SAMPLES = 15  # of each class
 
 
 @dataclass(frozen=True)
@@ -28,9 +30,7 @@ class Augmentation:
     enabled: bool = True  # False: training frames are the recorded ones, shuffled
     # Class -> how many of it a frame is filled up to by ground-truth sampling; none of a class
     # that is left out.
-    samples: dict[str, int] = field(
-        default_factory=lambda: {"Car": 15, "Pedestrian": 15, "Cyclist": 15}
-    )
+    samples: dict[str, int] = field(default_factory=lambda: dict.fromkeys(Dataset.classes, SAMPLES))
     object_translation: float = 0.25  # sigma in metres, along each axis
     object_rotation: float = pi / 20  # largest turn of one object in radians, either way
     object_tries: int = 100  # moves tried for an object before it stays where it is
@@ -46,7 +46,8 @@ def augmentation_from(options: dict | None, classes: tuple[str, ...]) -> Augment
     """
     if not isinstance(options or {}, dict):
         raise UsageError(f"augmentation: {options!r} is not settings with values")
-    values = {f.name: getattr(Augmentation(), f.name) for f in fields(Augmentation)}
+    usual = Augmentation(samples=dict.fromkeys(classes, SAMPLES))
+    values = {f.name: getattr(usual, f.name) for f in fields(Augmentation)}
     for key, value in (options or {}).items():
         if key not in values:
             raise UsageError(unknown("setting of augmentation", key, values))

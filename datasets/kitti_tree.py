@@ -6,22 +6,24 @@
                   image_2/000000.png      left colour image, not needed
     root/ImageSets/train.txt, val.txt     frame ids of the splits, one a line
 
-Cars, pedestrians and cyclists are training targets. As in the field, Van, Truck,
-Person_sitting, Misc and Tram are not, nor are DontCare areas; `objects` gives them all the same,
-for the evaluator must know what it may ignore.
+Cars, pedestrians and cyclists are training targets, or the classes of a table. As in the field,
+Van, Truck, Person_sitting, Misc and Tram are not, nor are DontCare areas; `objects` gives them all
+the same, for the evaluator must know what it may ignore.
 """
 
 import functools
 import hashlib
 import threading
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 
+from kdbench.class_table import parse_table, table_of, with_means
+from kdbench.classes import ObjectClass, described, names_of
 from kdbench.dataset import Dataset, DeviceFrames, Frame
 from kdbench.datasets import gt_database
 from kdbench.datasets.augmentation import (
@@ -40,8 +42,15 @@ from kdbench.datasets.kitti_verify import Inspection
 from kdbench.datasets.preflight import SAMPLED, check_once
 from kdbench.datasets.progress import progress_bar
 from kdbench.datasets.reading import Reading
-from kdbench.datasets.recording import AS_KITTI, Recording, read_objects, read_recording
+from kdbench.datasets.recording import (
+    AS_KITTI,
+    Recording,
+    read_camera,
+    read_objects,
+    read_recording,
+)
 from kdbench.errors import DataError, UsageError
+from kdbench.geometry.calibration import Calibration
 from kdbench.geometry.kitti_labels import KittiObjects, empty
 from kdbench.storage.text import read_text
 
@@ -58,9 +67,10 @@ class KittiTree(Dataset):
     cache_dir: folder for the ground-truth database; None builds it anew in every process.
     augmentation: settings that differ from the defaults of `augmentation.Augmentation`.
     columns, crop, project_boxes, max_reflectance: how the files are read, see `reading.Reading`.
+    classes: a table of other classes than KITTI's, see `kdbench/class_table.py`.
     """
 
-    neutral: ClassVar[dict[str, Any]] = asdict(AS_KITTI)
+    neutral: ClassVar[dict[str, Any]] = asdict(AS_KITTI) | {"classes": None}
 
     def __init__(
         self,
@@ -75,7 +85,11 @@ class KittiTree(Dataset):
         crop: bool = AS_KITTI.crop,
         project_boxes: bool = AS_KITTI.project_boxes,
         max_reflectance: float = AS_KITTI.max_reflectance,
+        classes: dict | None = None,
     ):
+        self._kinds = self.kinds_of({"classes": classes})
+        self.classes = names_of(self._kinds)
+        self._has_table = classes is not None
         self.root = Path(self.locate(root)).expanduser()
         self.point_range = _checked_range(point_range)
         self.split_limits = {
@@ -88,6 +102,27 @@ class KittiTree(Dataset):
         self._cache = FrameCache(CACHE_BYTES)
         self._database: GroundTruthDatabase | None = None
         self._database_lock = threading.Lock()
+
+    @classmethod
+    def kinds_of(cls, options: dict[str, Any]) -> tuple[ObjectClass, ...]:
+        """The classes of the option `classes`, or else KITTI's."""
+        table = options.get("classes")
+        return described(cls.classes) if table is None else parse_table(table)
+
+    @property
+    def kinds(self) -> tuple[ObjectClass, ...]:
+        return self._kinds
+
+    def recorded_options(self) -> dict[str, Any]:
+        """The table of classes with all their settings; open sizes are means over `train`."""
+        if not self._has_table:
+            return {}
+        return {"classes": table_of(with_means(self._kinds, self._training_labels()))}
+
+    def _training_labels(self) -> Iterator[tuple[KittiObjects, Calibration]]:
+        for frame_id in self.ids("train"):
+            camera = read_camera(self.root / "training", frame_id, self.reading)
+            yield self.objects(frame_id), camera[0]
 
     def locate(self, root: Path | str | None) -> Path | str:
         """The folder of the data, from the option `root`; a subclass may know a place itself."""
@@ -136,7 +171,7 @@ class KittiTree(Dataset):
         """Every labelled object of a frame, in file order."""
         if not self._has_labels(frame_id):
             return empty()
-        return read_objects(self.root / "training", frame_id, self.classes, self.reading)
+        return read_objects(self.root / "training", frame_id, self._kinds, self.reading)
 
     def labelled(self, split: str) -> bool:
         """Whether any frame of a split has a label file; true of a split without frames."""
@@ -157,7 +192,8 @@ class KittiTree(Dataset):
     def fingerprint(self) -> str:
         """Twelve hex digits over split ids and the bytes of clouds, labels and calibrations.
 
-        Of the options, the number of frames enters, and how files are read unless it is as KITTI's.
+        Of the options, the number of frames enters, how files are read unless it is as KITTI's, and
+        what counts as which class, and as found, unless there is no table of them.
         """
         return self._fingerprint
 
@@ -172,9 +208,12 @@ class KittiTree(Dataset):
             found = tree_fingerprint(self.root, listed, self.cache_dir, files)
         except OSError as error:
             raise DataError(f"{error.filename}: {error.strerror}; {self._advice}") from None
-        if self.reading == AS_KITTI:
-            return found
-        return hashlib.sha256(f"{found} {self.reading}".encode()).hexdigest()[:12]
+        if self.reading != AS_KITTI:
+            found = _hashed(f"{found} {self.reading}")
+        if self._has_table:  # sizes are the detector's, and may be open
+            unsized = [replace(kind, size=None, bottom=None) for kind in self._kinds]
+            found = _hashed(f"{found} {table_of(unsized)}")
+        return found
 
     def preflight(self, splits: Sequence[str] = ("train", "val"), labels: bool = True) -> None:
         """Raises DataError when splits give nothing to train or judge on, or are misread."""
@@ -191,7 +230,7 @@ class KittiTree(Dataset):
             return self._inspection().problems(tuple(self.split_limits), self.ids, show)
 
     def _inspection(self, labelled: bool = True, sampled: int | None = None) -> Inspection:
-        return Inspection(self.root, self.classes, self.reading, labelled, sampled)
+        return Inspection(self.root, self._kinds, self.reading, labelled, sampled)
 
     def _label_file(self, frame_id: str) -> Path:
         return self.root / "training" / "label_2" / f"{frame_id}.txt"
@@ -213,7 +252,7 @@ class KittiTree(Dataset):
     def _read(self, frame_id: str) -> Recording:
         try:
             return read_recording(
-                self.root / "training", frame_id, self.classes, self.reading,
+                self.root / "training", frame_id, self._kinds, self.reading,
                 self._has_labels(frame_id),
             )  # fmt: skip
         except DataError as error:
@@ -228,6 +267,10 @@ class KittiTree(Dataset):
         """Label -> how many objects ground-truth sampling fills a frame up to."""
         samples = self.augmentation.samples
         return {self.classes.index(name): count for name, count in samples.items() if count > 0}
+
+
+def _hashed(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def _checked_count(option: str, count) -> int | None:

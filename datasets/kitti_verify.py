@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from kdbench.classes import Classes, names_of
 from kdbench.datasets.frame_rules import checked_camera, checked_cloud, crop_problem, points_on
 from kdbench.datasets.label_rules import label_problems
 from kdbench.datasets.list_rules import list_problems
@@ -28,7 +29,7 @@ class Inspection:
     def __init__(
         self,
         root: Path,
-        classes: tuple[str, ...],
+        classes: Classes,
         reading: Reading,
         labelled: bool = True,
         sampled: int | None = None,
@@ -82,7 +83,7 @@ class Inspection:
             done(number)
         if labels and None not in labels.values():  # else it is not known what they hold
             folder = self.training / "label_2"
-            self.found += label_problems(folder, f"split {split}", labels, self.classes)
+            self.found += label_problems(folder, f"split {split}", labels, names_of(self.classes))
 
     def _sample(self, ids: list[str]) -> set[str]:
         count = len(ids) if self.sampled is None else min(self.sampled, len(ids))
@@ -99,7 +100,7 @@ class Inspection:
             problem = crop_problem(calib, points, *camera)
             self.found += [problem] if problem else []
         if objects is not None:
-            targets = objects.select(np.isin(objects.names, self.classes))
+            targets = objects.select(np.isin(objects.names, names_of(self.classes)))
             self.boxes += len(targets)
             self.points_on_boxes += points_on(targets, camera[0], points)
 

@@ -53,8 +53,12 @@ def _counted(names: Counter) -> str:
 
 
 def _cure(names: Counter, folder: Path | str) -> str:
-    """How to rename the most frequent class that KITTI does not know."""
+    """How to rename the most frequent class that KITTI does not know, or to make it a class."""
     foreign = [name for name, _ in names.most_common() if name not in NAMES]
     if not foreign:
         return "nothing to train or judge on"
-    return f"rename them, as by `sed -i 's/^{foreign[0]} /Car /' {folder}/*.txt` for a car"
+    table = f"dataset.classes={{{foreign[0]}: {{}}}}"
+    return (
+        f"rename them, as by `sed -i 's/^{foreign[0]} /Car /' {folder}/*.txt` for a car, or make "
+        f"them classes of their own, as by --set '{table}' (docs/datasets.md)"
+    )

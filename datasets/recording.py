@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from kdbench.classes import Classes, names_of, renamed
 from kdbench.dataset import Frame
 from kdbench.datasets.difficulty import difficulty
 from kdbench.datasets.image_boxes import with_image_boxes
@@ -32,7 +33,7 @@ class Recording:
 def read_recording(
     training: Path,
     frame_id: str,
-    classes: tuple[str, ...],
+    classes: Classes,
     reading: Reading = AS_KITTI,
     labelled: bool = True,
 ) -> Recording:
@@ -47,13 +48,14 @@ def read_recording(
     if labelled:
         objects = read_objects(training, frame_id, classes, reading)
 
-    targets = objects.select(np.isin(objects.names, classes))
-    others = ~np.isin(objects.names, (*classes, "DontCare")) & (objects.hwl > 0).all(axis=1)
+    names = names_of(classes)
+    targets = objects.select(np.isin(objects.names, names))
+    others = ~np.isin(objects.names, (*names, "DontCare")) & (objects.hwl > 0).all(axis=1)
     frame = Frame(
         id=frame_id,
         points=points[in_image(points, calibration, size)] if reading.crop else points,
         boxes=_lidar_boxes(targets, calibration),
-        labels=np.array([classes.index(name) for name in targets.names], np.int64),
+        labels=np.array([names.index(name) for name in targets.names], np.int64),
         calibration=calibration,
         image_size=size,
     )
@@ -103,12 +105,15 @@ def read_bytes(path: Path) -> bytes:
 
 
 def read_objects(
-    training: Path, frame_id: str, classes: tuple[str, ...], reading: Reading = AS_KITTI
+    training: Path, frame_id: str, classes: Classes, reading: Reading = AS_KITTI
 ) -> KittiObjects:
-    """Every labelled object of one frame; a box of `classes` without a size is a DataError."""
+    """Every labelled object of one frame, by its class's name where it is of `classes`.
+
+    A box of these without a size is a DataError.
+    """
     path = training / "label_2" / f"{frame_id}.txt"
-    objects = kitti_labels.read(path)
-    flat = (objects.hwl <= 0).any(axis=1) & np.isin(objects.names, classes)
+    objects = renamed(kitti_labels.read(path), classes)
+    flat = (objects.hwl <= 0).any(axis=1) & np.isin(objects.names, names_of(classes))
     if flat.any():
         raise DataError(f"{path}: a {objects.names[flat][0]} has a size that is not above 0")
     if reading.project_boxes:

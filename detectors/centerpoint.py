@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from kdbench.classes import Classes
 from kdbench.dataset import Batch
 from kdbench.detector import Detections, Detector, Graph
 from kdbench.detectors.layers.bev_backbone import BevBackbone, UpsamplingNeck
@@ -87,7 +88,7 @@ class CenterPoint(Detector):
 
     def __init__(
         self,
-        classes: tuple[str, ...],
+        classes: Classes,
         ratio: float = 1.0,
         *,
         form: str = "pillar",

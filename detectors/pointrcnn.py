@@ -31,6 +31,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from kdbench.classes import Classes
 from kdbench.dataset import Batch
 from kdbench.detector import Detections, Detector, merged
 from kdbench.detectors.layers import point_head, rcnn_head, roi_sampling
@@ -104,7 +105,7 @@ class PointRCNN(Detector):
 
     def __init__(
         self,
-        classes: tuple[str, ...],
+        classes: Classes,
         ratio: float = 1.0,
         *,
         point_range: tuple[float, ...] = FULL_RANGE,

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from kdbench.classes import Classes
 from kdbench.dataset import Batch
 from kdbench.detector import Detections, Detector
 from kdbench.detectors.layers.anchor_head import AnchorHead
@@ -53,7 +54,7 @@ class Second(Detector):
 
     def __init__(
         self,
-        classes: tuple[str, ...],
+        classes: Classes,
         ratio: float = 1.0,
         *,
         point_range: tuple[float, ...] = FULL_RANGE,

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
+from kdbench.classes import ObjectClass, described
 from kdbench.errors import DataError
 from kdbench.geometry.calibration import Calibration
 from kdbench.geometry.kitti_labels import KittiObjects
@@ -96,14 +97,30 @@ class Dataset(ABC):
     `root` (of `--data-root`, or None), `cache_dir` (KDBENCH_HOME) and `point_range` (what the
     detector sees: x0, y0, z0, x1, y1, z1 in metres, or None; no frame has points or box centres
     outside), and profiles set `train_frames`, `val_frames` and `augmentation`.
+
+    `classes` are names of KITTI's; who has others says with `kinds_of` and `kinds` what they are.
     """
 
     name: ClassVar[str]
-    classes: ClassVar[tuple[str, ...]] = ("Car", "Pedestrian", "Cyclist")
+    classes: tuple[str, ...] = ("Car", "Pedestrian", "Cyclist")
     evaluation: ClassVar[str] = "kitti"  # which evaluator scores it
     # Options that came after results were published -> the value at which nothing is new.
     neutral: ClassVar[dict[str, Any]] = {}
     limits: ClassVar[dict[str, tuple[float, float]]] = {}  # of options: smallest, largest value
+
+    @classmethod
+    def kinds_of(cls, options: dict[str, Any]) -> tuple[ObjectClass, ...]:
+        """The classes of a data set with these options, sizes as far as these tell them."""
+        return described(cls.classes)
+
+    @property
+    def kinds(self) -> tuple[ObjectClass, ...]:
+        """`classes` with all that is known of them; sizes may be open."""
+        return described(self.classes)
+
+    def recorded_options(self) -> dict[str, Any]:
+        """Options that were left open and that frames have told: they join a run's spec."""
+        return {}
 
     @abstractmethod
     def ids(self, split: str) -> list[str]:

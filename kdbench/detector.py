@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from kdbench.classes import Classes, names_of
 from kdbench.dataset import Batch
 from kdbench.errors import UsageError
 from kdbench.taps import Taps, TapSpecs
@@ -42,7 +43,8 @@ class Detector(nn.Module, ABC):
     """Base of all detectors. The keyword arguments of `__init__` are the detector's options.
 
     Built as `Detector(classes, ratio, **options)`. `ratio` is the declared compression: every
-    channel width of the published network is divided by its square root.
+    channel width of the published network is divided by its square root. `classes` are names of
+    KITTI's classes, or others with their sizes (`kdbench/classes.py`); `self.classes` are names.
     """
 
     name: ClassVar[str]
@@ -58,11 +60,11 @@ class Detector(nn.Module, ABC):
     no_graph: ClassVar[str] = "it has no graph (Detector.graph)"
     taps: TapSpecs  # set by __init__
 
-    def __init__(self, classes: tuple[str, ...], ratio: float = 1.0):
+    def __init__(self, classes: Classes, ratio: float = 1.0):
         super().__init__()
         if not ratio >= 1:
             raise UsageError(f"ratio must be a number of at least 1, not {ratio:g}")
-        self.classes = classes
+        self.kinds, self.classes = tuple(classes), names_of(classes)
         self.ratio = float(ratio)
 
     def width(self, published: int) -> int:

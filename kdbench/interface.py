@@ -10,6 +10,8 @@ from typing import Any
 
 import pandas as pd
 
+from kdbench.class_table import parse_table
+from kdbench.classes import KITTI
 from kdbench.errors import KdbenchError as KdbenchError
 from kdbench.errors import Note
 from kdbench.evaluation.kitti_ap import evaluate as kitti_ap
@@ -46,17 +48,22 @@ def load_model(name_or_record: Named, *, device: str = "cpu") -> Model:
     return Model(network.load(), network.record, resolve_device(device))
 
 
-def evaluate(labels: Source, predictions: Source) -> dict[str, Any]:
+def evaluate(
+    labels: Source, predictions: Source, classes: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """KITTI AP in percent: class -> metric (bbox, aos, bev, 3d) -> "R40" and "R11" -> 3 values.
 
     Both are folders of KITTI files `<id>.txt`, or dictionaries: frame id -> text of such a file.
     The values are those at easy, moderate and hard; "aos" is None where an orientation is not
-    known. Frames are those of `labels`; one without predictions has no detections.
+    known. Frames are those of `labels`; one without predictions has no detections. `classes` is a
+    table of other classes than KITTI's three, as the option `dataset.classes`.
 
-    Raises KdbenchError that names the file, or frame, and the line that cannot be read.
+    Raises KdbenchError that names the file, or frame, and the line that cannot be read, or what is
+    wrong with the classes.
     """
-    truth = read_labels(labels)
-    return kitti_ap(truth, read_results(predictions, list(truth)))
+    kinds = KITTI if classes is None else parse_table(classes, "classes")
+    truth = read_labels(labels, classes=kinds)
+    return kitti_ap(truth, read_results(predictions, list(truth), kinds), kinds)
 
 
 def run(

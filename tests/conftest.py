@@ -51,25 +51,35 @@ def shared() -> Path:
 
 
 @pytest.fixture
-def kitti_tree(tmp_path) -> Path:
-    """The root of a small KITTI tree made on the spot, for tests that run without real data.
+def make_tree(tmp_path):
+    """Makes the root of a small KITTI tree on the spot, for tests that run without real data.
 
-    Frames of FRAMES, each with two cars and one of the others.
+    Frames of FRAMES, each with an object of every name, of the size (length, width, height) given.
     """
-    root = tmp_path / "kitti"
-    for split, ids in FRAMES.items():
-        _write(root / f"ImageSets/{split}.txt", "\n".join(ids))  # KITTI's lack the last newline
-        for frame_id in ids:
-            _write_frame(root / "training", frame_id)
-    return root
+
+    def make(names: list[str], sizes: dict[str, tuple]) -> Path:
+        root = tmp_path / "kitti"
+        for split, ids in FRAMES.items():
+            _write(root / f"ImageSets/{split}.txt", "\n".join(ids))  # KITTI's lack the last newline
+            for frame_id in ids:
+                _write_frame(root / "training", frame_id, names, sizes)
+        return root
+
+    return make
 
 
-def _write_frame(training: Path, frame_id: str) -> None:
+@pytest.fixture
+def kitti_tree(make_tree) -> Path:
+    """The root of a small KITTI tree, two cars and one of the others in each frame."""
+    return make_tree(["Car", "Car", "Pedestrian", "Cyclist", "Van"], SIZES)
+
+
+def _write_frame(training: Path, frame_id: str, names: list[str], sizes: dict) -> None:
     rng = np.random.default_rng(int(frame_id))
-    names = ["Car", "Car", "Pedestrian", "Cyclist", "Van"]
+    gap = 35 / len(names)
     boxes = np.array([
         # Staggered in x by row, so that no two boxes of one frame touch.
-        (10 + 7 * i + rng.uniform(0, 1), rng.uniform(-4, 4), -1, *SIZES[name], rng.uniform(-3, 3))
+        (10 + gap * i + rng.uniform(0, 1), rng.uniform(-4, 4), -1, *sizes[name], rng.uniform(-3, 3))
         for i, name in enumerate(names)
     ])  # fmt: skip
     _write(training / f"calib/{frame_id}.txt", format_calibration(CALIBRATION))

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from kdbench.classes import Classes, described, names_of
 from kdbench.dataset import Batch
 from kdbench.detector import Detections
 from kdbench.detectors.layers import anchors as A
@@ -20,10 +21,13 @@ CLS_WEIGHT, BOX_WEIGHT, DIR_WEIGHT = 1.0, 2.0, 0.2  # published loss weights
 class AnchorHead(nn.Module):
     """1x1 convolutions over the neck; class and box of `len(classes) * 2` anchors a cell."""
 
-    def __init__(self, inputs: int, classes, point_range, height: int, width: int, form=A.OWN_FORM):
+    def __init__(
+        self, inputs: int, classes: Classes, point_range, height: int, width: int, form=A.OWN_FORM
+    ):
         super().__init__()
         self.form = form
-        self.classes = tuple(classes)
+        self.classes = names_of(classes)
+        self.kinds = [A.anchor_class(kind) for kind in described(classes)]
         self.per_cell = len(classes) * len(A.HEADINGS)
         self.sizes = {"cls": len(classes), "box": 7, "dir": 2}  # values an anchor
         self.channels = [self.per_cell * size for size in self.sizes.values()]
@@ -66,7 +70,7 @@ class AnchorHead(nn.Module):
         found = []
         for i, (index, row) in enumerate(_of_classes(labels, len(self.classes))):
             iou = aligned_iou(self.footprints[i], footprints[row.flatten()])
-            kind = A.KITTI_ANCHORS[self.classes[i]]
+            kind = self.kinds[i]
             place = A.match(iou.unflatten(1, row.shape), kind.matched, kind.unmatched).T  # (B, n)
             owner = torch.where(place >= 0, index.gather(1, place.clamp(min=0)), place)
             found.append(owner.view(len(boxes), height, width, len(A.HEADINGS)))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from kdbench.classes import KITTI, Classes, ObjectClass, described
 from kdbench.errors import UsageError
 from kdbench.geometry.boxes import wrap_angle
 from kdbench.registry.suggest import unknown
@@ -23,12 +24,19 @@ class AnchorClass:
     unmatched: float  # IoU below which it is background; between the two it is ignored
 
 
-# The published KITTI anchors (PointPillars, section 3.2, and the code of SECOND).
-KITTI_ANCHORS = {
-    "Car": AnchorClass((3.9, 1.6, 1.56), -1.78, 0.6, 0.45),
-    "Pedestrian": AnchorClass((0.8, 0.6, 1.73), -0.6, 0.5, 0.35),
-    "Cyclist": AnchorClass((1.76, 0.6, 1.73), -0.6, 0.5, 0.35),
-}
+def anchor_class(kind: ObjectClass) -> AnchorClass:
+    """The anchors of a class. Raises UsageError for one without a size.
+
+    Of KITTI's classes they are the published ones. As there, what is a match to the evaluation is
+    positive, or from 0.6 on; below 0.15 less, but not below half of it, is background.
+    """
+    if kind.size is None or kind.bottom is None:
+        raise UsageError(f"class {kind.name!r} has no size and bottom, which anchors need")
+    matched = min(kind.overlap, 0.6)
+    return AnchorClass(kind.size, kind.bottom, matched, round(max(matched - 0.15, matched / 2), 3))
+
+
+KITTI_ANCHORS = {kind.name: anchor_class(kind) for kind in KITTI}
 HEADINGS = (0.0, math.pi / 2)
 FIRST_BIN = (
     -math.pi / 4
@@ -43,8 +51,8 @@ class AnchorForm:
     The defaults are kdbench's. Networks trained elsewhere come with their own.
     """
 
-    sizes: tuple = ()  # of each class length, width, height in metres; empty: of KITTI_ANCHORS
-    bottoms: tuple = ()  # of each class z of the bottom face, metres; empty: of KITTI_ANCHORS
+    sizes: tuple = ()  # of each class length, width, height in metres; empty: the class's own
+    bottoms: tuple = ()  # of each class z of the bottom face, metres; empty: the class's own
     headings: tuple = HEADINGS  # radians
     at: str = "centres"  # of the map's cells; or "ends": evenly from end to end of the range
     first_bin: float = FIRST_BIN  # radians: where the half-turn of direction 0 begins
@@ -73,11 +81,11 @@ def anchor_form(values: dict) -> AnchorForm:
 
 
 def make_anchors(
-    classes, point_range, height: int, width: int, form: AnchorForm = OWN_FORM
+    classes: Classes, point_range, height: int, width: int, form: AnchorForm = OWN_FORM
 ) -> Tensor:
     """Anchor boxes (height, width, len(classes) * 2, 7) over the cells of the map.
 
-    Raises UsageError for a class without published anchors, and for a form of other classes.
+    Raises UsageError for a class that is not known, and for a form of other classes.
     """
     x0, y0, _, x1, y1, _ = point_range
     x, y = _places(x0, x1, width, form.at), _places(y0, y1, height, form.at)
@@ -98,13 +106,11 @@ def _places(low: float, high: float, cells: int, at: str) -> Tensor:
     return low + (torch.arange(cells, dtype=torch.float32) + 0.5) * ((high - low) / cells)
 
 
-def shapes(classes, form: AnchorForm) -> list[tuple[tuple, float]]:
+def shapes(classes: Classes, form: AnchorForm) -> list[tuple[tuple, float]]:
     """Size and bottom of the anchors of each class."""
-    for name in classes:
-        if name not in KITTI_ANCHORS:
-            raise UsageError(unknown("class of anchors", name, KITTI_ANCHORS))
-    sizes = form.sizes or [KITTI_ANCHORS[name].size for name in classes]
-    bottoms = form.bottoms or [KITTI_ANCHORS[name].bottom for name in classes]
+    kinds = [anchor_class(kind) for kind in described(classes)]
+    sizes = form.sizes or [kind.size for kind in kinds]
+    bottoms = form.bottoms or [kind.bottom for kind in kinds]
     if not len(sizes) == len(bottoms) == len(classes):
         raise UsageError(f"anchors: {len(classes)} classes need as many sizes and bottoms")
     return list(zip(sizes, bottoms, strict=True))

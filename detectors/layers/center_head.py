@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from kdbench.classes import Classes, names_of
 from kdbench.dataset import Batch
 from kdbench.detector import Detections
 from kdbench.detectors.layers.bev_backbone import conv_block
@@ -48,11 +49,11 @@ class CenterHead(nn.Module):
     """
 
     def __init__(
-        self, inputs: int, classes, width: int, corner, cell: float, momentum: float,
+        self, inputs: int, classes: Classes, width: int, corner, cell: float, momentum: float,
         eps: float = NORM_EPS, largest: float = LARGEST,
     ):  # fmt: skip
         super().__init__()
-        self.classes, self.corner, self.cell = tuple(classes), tuple(corner), cell
+        self.classes, self.corner, self.cell = names_of(classes), tuple(corner), cell
         self.largest = largest
         self.shared = conv_block(inputs, width, 1, momentum, eps)
         self.branches = nn.ModuleDict(

@@ -5,27 +5,23 @@ import math
 import torch
 from torch import Tensor, nn
 
+from kdbench.classes import Classes, described
 from kdbench.dataset import Batch
-from kdbench.detectors.layers.anchors import BACKGROUND, IGNORED, KITTI_ANCHORS
+from kdbench.detectors.layers.anchors import BACKGROUND, IGNORED, anchor_class
 from kdbench.detectors.layers.losses import sigmoid_focal
 from kdbench.detectors.layers.pointnet2 import SharedMlp
-from kdbench.errors import UsageError
 from kdbench.ops.roi_points import boxes_of_points, enlarge
-from kdbench.registry.suggest import unknown
 
 HIDDEN = (256, 256)  # channels of both branches
 BORDER = 0.2  # metres around a box in which background points do not count
 
 
-def mean_sizes(classes) -> Tensor:
-    """The mean length, width and height (classes, 3) in metres of KITTI's classes.
+def mean_sizes(classes: Classes) -> Tensor:
+    """The mean length, width and height (classes, 3) in metres.
 
-    Raises UsageError for another class.
+    Raises UsageError for a class that is not known.
     """
-    for name in classes:
-        if name not in KITTI_ANCHORS:
-            raise UsageError(unknown("class with a mean size", name, KITTI_ANCHORS))
-    return torch.tensor([KITTI_ANCHORS[name].size for name in classes])
+    return torch.tensor([anchor_class(kind).size for kind in described(classes)])
 
 
 def branch(inputs: int, widths: list[int], outputs: int, momentum: float) -> nn.Sequential:
@@ -41,7 +37,7 @@ def expect_background(branch: nn.Sequential) -> None:
 class PointHead(nn.Module):
     """Class scores and a coded box for every point. `coder` is a `BinCoder` or its like."""
 
-    def __init__(self, inputs: int, widths: list[int], classes, coder, momentum: float):
+    def __init__(self, inputs: int, widths: list[int], classes: Classes, coder, momentum: float):
         super().__init__()
         self.coder = coder
         self.cls = branch(inputs, widths, len(classes), momentum)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import click
 
 from kdbench.cli.measured import (
+    classes_in,
     detector_options,
     detector_spec,
     input_frames,
@@ -15,7 +16,6 @@ from kdbench.cli.measured import (
     trained,
 )
 from kdbench.cli.output import json_option, write_json
-from kdbench.dataset import Dataset
 from kdbench.measure.compression import compression
 from kdbench.runs.build import build_detector
 from kdbench.runs.settings import parse_overrides
@@ -43,9 +43,9 @@ def cost(
         overrides = parse_overrides(assignments)
         spec = detector_spec(detector, ratio, profile, overrides)
         data = named_dataset(dataset, data_root, spec, profile, overrides)
-        network = build_detector(spec, (data or Dataset).classes)
+        network = build_detector(spec, classes_in(data))
     whole = replace(spec, ratio=1.0)
-    full = network if spec.ratio == 1 else build_detector(whole, network.classes)
+    full = network if spec.ratio == 1 else build_detector(whole, network.kinds)
     if frames is None:
         frames = 5 if data else 1
     inputs = input_frames(data, network.point_range, frames)

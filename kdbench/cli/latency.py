@@ -9,6 +9,7 @@ import torch
 
 from kdbench.cli.latency_text import show
 from kdbench.cli.measured import (
+    classes_in,
     detector_options,
     detector_spec,
     input_frames,
@@ -146,7 +147,7 @@ def _random(name, ratio, profile, overrides, dataset, data_root, frames) -> Subj
     """A new network, and frames of a data set or generated ones."""
     spec = detector_spec(name, ratio, profile, overrides)
     data = named_dataset(dataset, data_root, spec, profile, overrides)
-    network = build_detector(spec, (data or Dataset).classes)
+    network = build_detector(spec, classes_in(data))
     label = f"{spec.name} at ratio {spec.ratio:g}, {profile or 'published'} options"
     return Subject(label, "random", network, input_frames(data, network.point_range, frames))
 

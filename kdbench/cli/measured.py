@@ -7,6 +7,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from kdbench.classes import KITTI, ObjectClass, unit_sized
 from kdbench.dataset import Dataset
 from kdbench.errors import UsageError
 from kdbench.imports.named import Network, named_network
@@ -117,6 +118,11 @@ def named_dataset(
     names = {"profile": profile} if profile else {}
     spec = build_spec(dataset=dataset, detector=detector.name, overrides=for_data, **names)
     return open_dataset(replace(spec, detector=detector), data_root)
+
+
+def classes_in(dataset: Dataset | None) -> tuple[ObjectClass, ...]:
+    """What a new network tells apart; sizes are of no matter to what it costs."""
+    return unit_sized(dataset.kinds) if dataset else KITTI
 
 
 def open_dataset(spec: RunSpec, data_root: str | None) -> Dataset:

@@ -8,6 +8,8 @@ from rich.console import Console
 from kdbench.cli.evaluate import ap_table
 from kdbench.cli.options import dataset_options, dataset_set_option, plugin_option
 from kdbench.cli.output import console, json_option, write_json
+from kdbench.dataset import Dataset
+from kdbench.detector import Detector
 from kdbench.errors import UsageError
 from kdbench.geometry import kitti_labels
 from kdbench.geometry.kitti_labels import KittiObjects
@@ -41,6 +43,7 @@ def predict(network, dataset, data_root, split, out, device, assignments, json_f
     spec = named.on(dataset, dataset_options(frames_of, assignments))
     detector = named.load()
     frames = build_dataset(spec, data_root)
+    _check_classes(detector, frames)
     labelled = all(frames.labelled(each) for each in SPLITS[split])
     if not labelled and not out:
         raise UsageError(f"the split {split} has no labels to score against: give --out DIR")
@@ -57,6 +60,12 @@ def predict(network, dataset, data_root, split, out, device, assignments, json_f
     write_json(metrics, json_file)
     if json_file != "-":
         Console(highlight=False).print(ap_table(metrics["kitti"], metrics["frames"]))
+
+
+def _check_classes(detector: Detector, frames: Dataset) -> None:
+    if detector.classes != frames.classes:
+        found, wanted = (", ".join(x.classes) for x in (detector, frames))
+        raise UsageError(f"the run detects {found}; the data set {frames.name} is of {wanted}")
 
 
 def _write_results(folder: Path, results: dict[str, KittiObjects]) -> None:

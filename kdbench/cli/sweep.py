@@ -17,14 +17,14 @@ from kdbench.registry import methods as method_registry
 from kdbench.registry.suggest import unknown
 from kdbench.runs.records import check_writable, find_record
 from kdbench.runs.settings import parse_overrides
-from kdbench.runs.spec import RunSpec
+from kdbench.runs.spec import DatasetSpec, RunSpec
 from kdbench.storage.reading import read_yaml
 from kdbench.sweep.local import LocalEngine, cores, log_path
 from kdbench.sweep.plan import FAILED, SKIPPED, Cell, expand, plan, taught
 from kdbench.sweep.ray_engine import RayEngine
 from kdbench.sweep.schedule import Engine, Schedule
 from kdbench.sweep.view import plan_table, summary, watching
-from kdbench.training.data import build_dataset
+from kdbench.training.data import build_dataset, of_frames
 from kdbench.training.transfer import real_frames
 
 DEFAULTS = {
@@ -151,14 +151,14 @@ def runs_asked(settings: dict[str, Any]) -> list[RunSpec]:
 
 def identified(specs: list[RunSpec], data_root: str | None) -> Iterable[RunSpec]:
     """The same runs, with the fingerprint of their data set, which has been looked at."""
-    known: dict[str, str] = {}
+    known: dict[str, DatasetSpec] = {}
     for spec in specs:
         key = repr(spec.dataset)
         if key not in known:
             dataset = build_dataset(spec, data_root)
             dataset.preflight()
-            known[key] = dataset.fingerprint()
-        yield replace(spec, dataset=replace(spec.dataset, fingerprint=known[key]))
+            known[key] = of_frames(spec, dataset).dataset
+        yield replace(spec, dataset=known[key])
 
 
 def read_sweep(path: Path) -> dict[str, Any]:

@@ -5,14 +5,14 @@ a match of that class. Pairs are taken one to one, greedily, those of the highes
 first; teacher and student may change places without changing a pair.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from scipy import stats
 
+from kdbench.classes import Classes, described
 from kdbench.detector import Detections
 from kdbench.errors import DataError
-from kdbench.evaluation.difficulty import CLASSES, class_key
 from kdbench.geometry.rotated_iou import BEV_COLUMNS, bev_iou
 
 LEAST_SCORE = 0.3  # of both: below are mostly false alarms, of which there are any number
@@ -22,7 +22,7 @@ Found = Mapping[str, Detections]
 Matched = np.ndarray  # (k, 4): class, IoU, score of the teacher, score of the student
 
 
-def agreement(teacher: Found, student: Found, classes: Sequence[str]) -> dict | None:
+def agreement(teacher: Found, student: Found, classes: Classes) -> dict | None:
     """Agreement of two runs' detections of the same frames, with scores of LEAST_SCORE or more.
 
     Gives `f1` (twice the pairs over the detections of both), `recall` (of the teacher's) and
@@ -33,7 +33,8 @@ def agreement(teacher: Found, student: Found, classes: Sequence[str]) -> dict | 
     """
     if set(teacher) != set(student):
         raise DataError("teacher and student have detections of different frames")
-    limits = np.array([CLASSES[class_key(name)].min_overlap for name in classes])
+    kinds = described(classes)
+    limits = np.array([kind.overlap for kind in kinds])
     kept = [{i: _above(found[i]) for i in teacher} for found in (teacher, student)]
     pairs = np.concatenate([_matched(*(side[i] for side in kept), limits) for i in teacher])
     labels = [np.concatenate([d[2] for d in side.values()]) for side in kept]
@@ -41,14 +42,14 @@ def agreement(teacher: Found, student: Found, classes: Sequence[str]) -> dict | 
         return None
     own = [
         _shares(*((x == c).sum() for x in labels), (pairs[:, 0] == c).sum())["f1"]
-        for c in range(len(classes))
+        for c in range(len(kinds))
     ]
     return {
         **_shares(*map(len, labels), len(pairs)),
         "iou": float(pairs[:, 1].mean()) if len(pairs) else None,
         **_correlations(pairs[:, 2], pairs[:, 3]),
         "teacher": len(labels[0]), "student": len(labels[1]), "pairs": len(pairs),
-        "classes": dict(zip(map(class_key, classes), own, strict=True)),
+        "classes": {kind.key: f1 for kind, f1 in zip(kinds, own, strict=True)},
     }  # fmt: skip
 
 

@@ -15,12 +15,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kdbench.classes import KITTI, Classes, ObjectClass, described
 from kdbench.evaluation.bands import BANDS, MODERATE, RULES, Band, Traits
 from kdbench.evaluation.difficulty import (
-    CLASSES,
     COUNTED,
     IGNORED,
-    class_key,
     detection_flags,
     ground_truth_flags,
     lower_names,
@@ -42,7 +41,7 @@ def breakdown(
     found: Frames,
     truth_traits: Traits,
     found_traits: Traits,
-    classes: Sequence[str] = ("Car", "Pedestrian", "Cyclist"),
+    classes: Classes = KITTI,
     bands: Mapping[str, Sequence[Band]] = BANDS,
     least: int = LEAST,
     fill_recall: bool = False,
@@ -57,20 +56,20 @@ def breakdown(
     over the classes that have an AP there. All lists are in the order of `bands`.
     """
     scene = _Scene.of(truth, found, truth_traits, found_traits)
-    names = [class_key(name) for name in classes]
+    kinds = described(classes)
     each = [(trait, band) for trait, own in bands.items() for band in own]
-    counts = {c: [int((scene.flags(c, *b) == COUNTED).sum()) for b in each] for c in names}
+    counts = {c.key: [int((scene.flags(c, *b) == COUNTED).sum()) for b in each] for c in kinds}
     result = {
         "bands": {trait: [band.name for band in own] for trait, own in bands.items()},
         "objects": counts,
     }
     for metric in METRICS:
         ap = {
-            c: [
+            c.key: [
                 scene.ap(c, metric, *b, fill_recall) if count >= max(1, least) else None
-                for b, count in zip(each, counts[c], strict=True)
+                for b, count in zip(each, counts[c.key], strict=True)
             ]
-            for c in names
+            for c in kinds
         }
         result[metric] = ap | {"mean": [_mean(column) for column in zip(*ap.values(), strict=True)]}
     return result
@@ -107,20 +106,22 @@ class _Scene:
         of_found = _joined(found_traits, [frame for frame in truth if frame in found])
         return cls(*flat, *names, of_truth, of_found, pairs)
 
-    def flags(self, name: str, trait: str, band: Band) -> np.ndarray:
+    def flags(self, kind: ObjectClass, trait: str, band: Band) -> np.ndarray:
         """Flags (n,) of `difficulty.py`: what is outside the band is ignored."""
         rule = RULES.get(trait, MODERATE)
-        flags = ground_truth_flags(self.truth.objects, self.truth_names, name, rule)
+        flags = ground_truth_flags(self.truth.objects, self.truth_names, kind, rule)
         flags[(flags == COUNTED) & ~band.holds(self.truth_traits[trait])] = IGNORED
         return flags
 
-    def ap(self, name: str, metric: str, trait: str, band: Band, fill_recall: bool) -> float:
+    def ap(
+        self, kind: ObjectClass, metric: str, trait: str, band: Band, fill_recall: bool
+    ) -> float:
         """AP in percent."""
-        changes = self._changes(name, metric, trait, band)
+        changes = self._changes(kind, metric, trait, band)
         order = np.argsort(-self.found.objects.score, kind="stable")
         changes = changes.select(order)
         frames = len(self.truth.start) - 1
-        counted = self.truth.frame[self.flags(name, trait, band) == COUNTED]
+        counted = self.truth.frame[self.flags(kind, trait, band) == COUNTED]
         curves = precision_curves(
             self.found.objects.score[order], self.found.frame[order], changes.recalled,
             changes.true_positives, changes.false_positives, changes.similarity,
@@ -128,16 +129,16 @@ class _Scene:
         )  # fmt: skip
         return float(average_precision(100 * curves[0])[1])
 
-    def _changes(self, name: str, metric: str, trait: str, band: Band) -> Changes:
+    def _changes(self, kind: ObjectClass, metric: str, trait: str, band: Band) -> Changes:
         found = self.found.objects
         pairs = self.pairs[metric]
-        pairs = pairs.select(pairs.overlap > CLASSES[name].min_overlap)
+        pairs = pairs.select(pairs.overlap > kind.overlap)
         excused = np.zeros(len(found), bool)  # no mistake where they find nothing
         if trait in self.found_traits:
             excused = ~band.holds(self.found_traits[trait])
         return match(
-            pairs, self.truth.frame[pairs.truth], self.flags(name, trait, band),
-            detection_flags(found, self.found_names, name, RULES.get(trait, MODERATE)),
+            pairs, self.truth.frame[pairs.truth], self.flags(kind, trait, band),
+            detection_flags(found, self.found_names, kind, RULES.get(trait, MODERATE)),
             found.score, (self.truth.objects.alpha, found.alpha), excused,
         )  # fmt: skip
 

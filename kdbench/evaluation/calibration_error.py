@@ -14,7 +14,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from kdbench.evaluation.difficulty import class_key, lower_names
+from kdbench.classes import KITTI, Classes, described
+from kdbench.evaluation.difficulty import lower_names
 from kdbench.evaluation.outcomes import LEFT_OUT, METRICS, RIGHT, outcome
 from kdbench.geometry.kitti_labels import KittiObjects, empty
 
@@ -26,14 +27,14 @@ Bins = dict[str, list]
 def calibration(
     truth: Mapping[str, KittiObjects],
     found: Mapping[str, KittiObjects],
-    classes: Sequence[str] = ("Car", "Pedestrian", "Cyclist"),
+    classes: Classes = KITTI,
 ) -> dict:
     """D-ECE, 0..1, of matches from above ("bev") and in space ("3d"); frames as `evaluate`.
 
     By metric: `error`, by class and their "mean", None where there is no detection; and `bins`,
     by class: `count`, `right` and mean `score` (None in an empty bin), lists over the bins.
     """
-    names = [class_key(name) for name in classes]
+    names = [kind.key for kind in described(classes)]
     kept = {i: _above(found.get(i, empty())) for i in truth}
     result = {}
     for metric in METRICS:

@@ -5,17 +5,16 @@ two are done once by `match`; `Matches.average_precision` does the last for any 
 frames, fast enough for thousands of bootstrap resamples.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from kdbench.classes import KITTI, Classes, ObjectClass, described
 from kdbench.errors import DataError
 from kdbench.evaluation.difficulty import (
-    CLASSES,
     COUNTED,
     DIFFICULTIES,
-    class_key,
     detection_flags,
     ground_truth_flags,
     lower_names,
@@ -94,7 +93,7 @@ class Matches:
 def evaluate(
     ground_truth: Mapping[str, KittiObjects],
     detections: Mapping[str, KittiObjects],
-    classes: Sequence[str] = ("Car", "Pedestrian", "Cyclist"),
+    classes: Classes = KITTI,
     with_curves: bool = False,
     fill_recall: bool = False,
 ) -> dict:
@@ -109,7 +108,7 @@ def evaluate(
     As the development kit has it, AP cannot reach 100 where a cell has fewer than some 40
     ground truths; `fill_recall` departs from the kit there and lets it (`precision_curves`).
 
-    Raises DataError without frames, UsageError for a class that KITTI does not evaluate.
+    Raises DataError without frames, UsageError for the name of a class that is not KITTI's.
     """
     return match(ground_truth, detections, classes, fill_recall).report(with_curves)
 
@@ -117,7 +116,7 @@ def evaluate(
 def match(
     ground_truth: Mapping[str, KittiObjects],
     detections: Mapping[str, KittiObjects],
-    classes: Sequence[str] = ("Car", "Pedestrian", "Cyclist"),
+    classes: Classes = KITTI,
     fill_recall: bool = False,
 ) -> Matches:
     """All matches between ground truth and detections; arguments and errors as `evaluate`."""
@@ -127,11 +126,11 @@ def match(
     nothing = empty()
     found = flatten(detections.get(frame, nothing) for frame in ground_truth)
     best_first = np.argsort(-found.objects.score, kind="stable")
-    names = tuple(class_key(name) for name in classes)
-    changes, positives = _match_all(truth, found, names, best_first)
+    kinds = described(classes)
+    changes, positives = _match_all(truth, found, kinds, best_first)
     return Matches(
         frames=tuple(ground_truth),
-        classes=names,
+        classes=tuple(kind.key for kind in kinds),
         score=found.objects.score[best_first],
         frame=found.frame[best_first],
         changes=changes,
@@ -141,28 +140,29 @@ def match(
     )
 
 
-def _match_all(truth: FlatObjects, found: FlatObjects, classes, best_first) -> tuple[dict, dict]:
+def _match_all(
+    truth: FlatObjects, found: FlatObjects, kinds: tuple[ObjectClass, ...], best_first
+) -> tuple[dict, dict]:
     """`Matches.changes` and `Matches.positives`."""
     truth_names, found_names = lower_names(truth.objects), lower_names(found.objects)
     candidates, part_in_stuff = _candidates(truth, found, truth_names)
     alpha = truth.objects.alpha, found.objects.alpha
     changes, positives = {}, {}
-    for name in classes:
-        min_overlap = CLASSES[name].min_overlap
+    for kind in kinds:
         for difficulty, rule in DIFFICULTIES.items():
-            truth_flags = ground_truth_flags(truth.objects, truth_names, name, rule)
-            found_flags = detection_flags(found.objects, found_names, name, rule)
+            truth_flags = ground_truth_flags(truth.objects, truth_names, kind, rule)
+            found_flags = detection_flags(found.objects, found_names, kind, rule)
             counted = truth.frame[truth_flags == COUNTED]
-            positives[name, difficulty] = np.bincount(counted, minlength=len(truth.start) - 1)
+            positives[kind.key, difficulty] = np.bincount(counted, minlength=len(truth.start) - 1)
             for overlap in OVERLAPS:
-                pairs = candidates[overlap].select(candidates[overlap].overlap > min_overlap)
+                pairs = candidates[overlap].select(candidates[overlap].overlap > kind.overlap)
                 # DontCare regions are marked in the image only.
-                in_stuff = (part_in_stuff > min_overlap) & (overlap == "bbox")
+                in_stuff = (part_in_stuff > kind.overlap) & (overlap == "bbox")
                 at_detection = match_pairs(
                     pairs, truth.frame[pairs.truth], truth_flags, found_flags,
                     found.objects.score, alpha, in_stuff,
                 )  # fmt: skip
-                changes[name, overlap, difficulty] = at_detection.select(best_first)
+                changes[kind.key, overlap, difficulty] = at_detection.select(best_first)
     return changes, positives
 
 

@@ -3,17 +3,15 @@
 What `evaluation/matching.py` counts at one score threshold, object by object.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from kdbench.classes import Classes, described
 from kdbench.evaluation.difficulty import (
-    CLASSES,
     COUNTED,
     DIFFICULTIES,
     IGNORED,
-    class_key,
     detection_flags,
     ground_truth_flags,
     lower_names,
@@ -51,7 +49,7 @@ class Outcome:
 def outcome(
     truth: KittiObjects,
     found: KittiObjects,
-    classes: Sequence[str],
+    classes: Classes,
     metric: str = "bev",
     difficulty: str = "moderate",
 ) -> Outcome:
@@ -64,10 +62,10 @@ def outcome(
     names, found_names = lower_names(truth), lower_names(found)
     truth_verdict = np.full(len(truth), LEFT_OUT, np.int8)
     found_verdict = np.full(len(found), LEFT_OUT, np.int8)
-    for name in map(class_key, classes):
-        flags = ground_truth_flags(truth, names, name, DIFFICULTIES[difficulty])
-        found_flags = detection_flags(found, found_names, name, DIFFICULTIES[difficulty])
-        partner = _partners(overlap > CLASSES[name].min_overlap, overlap, flags, found_flags)
+    for kind in described(classes):
+        flags = ground_truth_flags(truth, names, kind, DIFFICULTIES[difficulty])
+        found_flags = detection_flags(found, found_names, kind, DIFFICULTIES[difficulty])
+        partner = _partners(overlap > kind.overlap, overlap, flags, found_flags)
         matched = {j: i for i, j in enumerate(partner) if j >= 0}
         for i in np.flatnonzero(flags == COUNTED):
             if partner[i] < 0:

@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
+from kdbench.classes import KITTI, Classes, renamed
 from kdbench.errors import DataError, Note
 from kdbench.geometry import kitti_labels
 from kdbench.geometry.kitti_labels import KittiObjects
@@ -13,22 +14,28 @@ from kdbench.storage.text import read_text
 Source = str | Path | Mapping[str, KittiObjects | str]
 
 
-def read_labels(source: Source, frames: list[str] | None = None) -> dict[str, KittiObjects]:
+def read_labels(
+    source: Source, frames: list[str] | None = None, classes: Classes = KITTI
+) -> dict[str, KittiObjects]:
     """The labelled objects of `frames`, by default of all there are, by frame id.
 
-    Raises DataError that names what is missing or damaged.
+    They have the names of the `classes` that they count as. Raises DataError that names what is
+    missing or damaged.
     """
     if isinstance(source, Mapping):
-        return _parsed(source, "label", scored=False)
+        return _renamed(_parsed(source, "label", scored=False), classes)
     present = _frames_in(source, "label")  # says so when the folder itself is missing
     wanted = present if frames is None else frames
-    return {frame: kitti_labels.read(f"{source}/{frame}.txt") for frame in wanted}
+    return _renamed({f: kitti_labels.read(f"{source}/{f}.txt") for f in wanted}, classes)
 
 
-def read_results(source: Source, frames: list[str]) -> dict[str, KittiObjects]:
+def read_results(
+    source: Source, frames: list[str], classes: Classes = KITTI
+) -> dict[str, KittiObjects]:
     """The results of those `frames` that have any, by frame id; how many have none is a Note.
 
-    Raises DataError that names what is damaged, and where there is none at all.
+    They are named as labels are. Raises DataError that names what is damaged, and where there is
+    none at all.
     """
     if isinstance(source, Mapping):
         found = _parsed(source, "result", scored=True)
@@ -41,7 +48,7 @@ def read_results(source: Source, frames: list[str]) -> dict[str, KittiObjects]:
     if missing := len(set(frames) - set(found)):
         text = f"{missing} of {len(frames)} frames have no result file: taken as no detections"
         warnings.warn(text, Note, stacklevel=2)
-    return found
+    return _renamed(found, classes)
 
 
 def listed_frames(path: str) -> list[str]:
@@ -50,6 +57,10 @@ def listed_frames(path: str) -> list[str]:
     if not frames:
         raise DataError(f"{path}: lists no frames")
     return list(dict.fromkeys(frames))
+
+
+def _renamed(found: Mapping[str, KittiObjects], classes: Classes) -> dict[str, KittiObjects]:
+    return {frame: renamed(objects, classes) for frame, objects in found.items()}
 
 
 def _parsed(source: Mapping[str, KittiObjects | str], what: str, scored: bool):

@@ -169,7 +169,7 @@ def _anchor_head(detector, stride: int) -> dict[str, Any]:
             "unmatched_threshold": A.KITTI_ANCHORS[name].unmatched,
         }
         for name, (size, bottom) in zip(
-            detector.classes, A.shapes(detector.classes, form), strict=True
+            detector.classes, A.shapes(detector.kinds, form), strict=True
         )
     ]
     return {

@@ -86,14 +86,15 @@ def parse(text: str, path: str = "<text>", scored: bool = False) -> KittiObjects
 
 def class_name(written: str) -> str:
     """KITTI's own spelling of a class name; a name that is not KITTI's as it is."""
-    return _SPELLINGS.get(_letters(written), written)
+    return _SPELLINGS.get(letters(written), written)
 
 
-def _letters(name: str) -> str:
+def letters(name: str) -> str:
+    """What tells one class name from another: its letters and digits, in lower case."""
     return "".join(filter(str.isalnum, name)).lower()
 
 
-_SPELLINGS = {_letters(name): name for name in NAMES}
+_SPELLINGS = {letters(name): name for name in NAMES}
 
 
 def _careful_table(rows: list[list[str]], wanted: int, path: str) -> np.ndarray:

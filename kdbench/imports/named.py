@@ -7,6 +7,8 @@ from typing import Any
 from kdbench.detector import Detector
 from kdbench.errors import UsageError
 from kdbench.imports import store
+from kdbench.registry import datasets
+from kdbench.runs.build import same_classes
 from kdbench.runs.inheritance import check_classes
 from kdbench.runs.lookup import Named, named_record
 from kdbench.runs.records import Record
@@ -54,11 +56,17 @@ class Network:
             raise UsageError(
                 f"{self.kept.name}: imported, so it has no data set of its own: give --dataset"
             )
-        frames = self.run.dataset if dataset is None else DatasetSpec(dataset)
+        frames = self.run.dataset if dataset is None else self._frames(dataset)
         if self.kept:
-            check_classes(self.kept.name, self.kept.classes, frames.name)
+            check_classes(self.kept.name, self.kept.classes, frames)
         frames = replace(frames, options=frames.options | (options or {}))
         return replace(self.run or RunSpec(), detector=self.detector, dataset=frames)
+
+    def _frames(self, dataset: str) -> DatasetSpec:
+        """All frames of another data set, of the network's own classes where it can have them."""
+        return DatasetSpec(
+            dataset, same_classes(self.run.dataset, datasets.get(dataset)) if self.run else {}
+        )
 
 
 def named_network(named: Named) -> Network:

@@ -118,8 +118,8 @@ def _figure(text: str) -> str:
     """A number as a formula: real minus signs, a range in brackets."""
     if text == ABSENT:
         return "--"
-    if text.isalpha():  # the name of a class
-        return text
+    if text[0].isalpha():  # the name of a class
+        return escape(text)
     low, dots, high = text.partition("..")
     if dots:
         return f"[${low}$, ${high}$]"

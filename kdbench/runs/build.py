@@ -2,16 +2,32 @@
 
 from typing import Any
 
+from kdbench.classes import Classes, ObjectClass
 from kdbench.detector import Detector
 from kdbench.errors import KdbenchError, UsageError
 from kdbench.method import Method
-from kdbench.registry import detectors, methods
-from kdbench.registry.options import stored
-from kdbench.runs.spec import DetectorSpec, MethodSpec
+from kdbench.registry import datasets, detectors, methods
+from kdbench.registry.options import neutral_of, stored
+from kdbench.runs.spec import DatasetSpec, DetectorSpec, MethodSpec
 from kdbench.taps import TapSpecs
 
 
-def build_detector(spec: DetectorSpec, classes: tuple[str, ...]) -> Detector:
+def classes_of(spec: DatasetSpec) -> tuple[ObjectClass, ...]:
+    """What a network tells apart that is trained on a data set.
+
+    Sizes may be open in a spec whose frames have not been looked at. Raises UsageError that says
+    what is wrong with a table of classes.
+    """
+    return datasets.get(spec.name).kinds_of(spec.options)
+
+
+def same_classes(spec: DatasetSpec, other: type) -> dict[str, Any]:
+    """Options with which another data set has the classes of `spec`, if it can."""
+    table = spec.options.get("classes")
+    return {"classes": table} if table and "classes" in neutral_of(other) else {}
+
+
+def build_detector(spec: DetectorSpec, classes: Classes) -> Detector:
     """The detector of `spec` for `classes`, with new weights, on the CPU.
 
     Options that the spec leaves out keep their defaults. Raises UsageError for an unknown

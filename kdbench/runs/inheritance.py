@@ -7,10 +7,12 @@ not take: widths, which are its ratio's, and `padding`, with which nothing can b
 
 from typing import Any
 
+from kdbench.classes import names_of
 from kdbench.errors import UsageError
-from kdbench.registry import datasets, detectors
+from kdbench.registry import detectors
 from kdbench.registry.options import stored
-from kdbench.runs.spec import TeacherSpec
+from kdbench.runs.build import classes_of
+from kdbench.runs.spec import DatasetSpec, TeacherSpec
 
 OWN = {"widths": [], "padding": 0}  # options that are not inherited -> what a student has
 
@@ -33,7 +35,7 @@ def check_student(teacher: TeacherSpec, options: dict[str, Any]) -> None:
             )
 
 
-def check_fits(teacher: TeacherSpec, detector: str, dataset: str) -> None:
+def check_fits(teacher: TeacherSpec, detector: str, dataset: DatasetSpec) -> None:
     """Raises UsageError for an imported teacher of another detector than its student's.
 
     And for one of other classes than those of the data set.
@@ -45,11 +47,11 @@ def check_fits(teacher: TeacherSpec, detector: str, dataset: str) -> None:
     check_classes("teacher", teacher.classes, dataset)
 
 
-def check_classes(what: str, classes: tuple[str, ...], dataset: str) -> None:
+def check_classes(what: str, classes: tuple[str, ...], dataset: DatasetSpec) -> None:
     """Raises UsageError for a network of other classes than a data set's, or in another order."""
-    wanted = tuple(datasets.get(dataset).classes)
+    wanted = names_of(classes_of(dataset))
     if classes != wanted:
         raise UsageError(
             f"{what}: it knows the classes {', '.join(classes)}; those of the data set "
-            f"{dataset!r} are {', '.join(wanted)}"
+            f"{dataset.name!r} are {', '.join(wanted)}"
         )

@@ -10,9 +10,8 @@ from typing import Any
 from kdbench.detector import Detector
 from kdbench.errors import DataError, KdbenchError
 from kdbench.evaluation.filled_ap import ap_of
-from kdbench.registry import datasets
 from kdbench.runs import published, store
-from kdbench.runs.build import build_detector
+from kdbench.runs.build import build_detector, classes_of
 from kdbench.runs.records import Record, check_hash, read_record, write_record
 from kdbench.runs.spec import RunSpec
 from kdbench.storage.files import replacing, write_text
@@ -68,7 +67,7 @@ class Entry:
 
     def detector(self) -> Detector:
         """The trained network. Raises DataError when its weights are not those of the record."""
-        detector = build_detector(self.spec.detector, datasets.get(self.spec.dataset.name).classes)
+        detector = build_detector(self.spec.detector, classes_of(self.spec.dataset))
         found = store.load_weights(self.weights, detector)
         if found != self.record["weights_sha256"]:
             raise DataError(f"{self.weights}: not the weights that the record is of")

@@ -127,7 +127,8 @@ def _take_from(parts, teacher: TeacherSpec, detector: str, dataset: str, given: 
     """Puts what a student inherits from an imported teacher in place of the profile's options."""
     if own := [key for key in given if str(key).startswith("teacher.")]:
         raise UsageError(f"{own[0]}: an imported teacher is not trained; leave it out")
-    check_fits(teacher, detector, dataset)
+    table = given.get("dataset.classes", {})
+    check_fits(teacher, detector, DatasetSpec(dataset, {"classes": table} if table else {}))
     parts["detector"] = inherited(teacher)
 
 
@@ -232,13 +233,14 @@ def parse_overrides(assignments: list[str]) -> dict[str, Any]:
 def read_config(path: Path | str) -> dict[str, Any]:
     """A YAML file of a run: names at the top level, options nested below their part.
 
-    Returns a flat dictionary: `{"method": "kd", "train.steps": 3, ...}`. Raises UsageError for what
-    is no such file, and for a setting that is there both nested and with a dot.
+    Returns a flat dictionary: `{"method": "kd", "train.steps": 3, ...}`; below a key with a dot
+    stands its value. Raises UsageError for what is no such file, and for a setting that is there
+    both nested and with a dot.
     """
     path = Path(path)
     flat: dict[str, Any] = {}
     for key, value in read_yaml(path).items():
-        nested = isinstance(value, dict)
+        nested = isinstance(value, dict) and "." not in str(key)
         found = {f"{key}.{name}": v for name, v in value.items()} if nested else {str(key): value}
         if twice := flat.keys() & found.keys():
             raise UsageError(f"{path}: {min(twice)!r} is given twice")

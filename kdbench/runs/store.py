@@ -22,9 +22,8 @@ import torch
 from kdbench.dataset import Dataset
 from kdbench.detector import Detections, Detector
 from kdbench.errors import DataError
-from kdbench.registry import datasets
 from kdbench.runs import published
-from kdbench.runs.build import build_detector
+from kdbench.runs.build import build_detector, classes_of
 from kdbench.runs.records import Record
 from kdbench.runs.rounding import packed, unpacked
 from kdbench.runs.spec import RunSpec
@@ -123,7 +122,7 @@ def load_trained(spec: RunSpec, wanted: str = "") -> Detector:
 
     Raises DataError when its weights are not there, or others than those.
     """
-    detector = build_detector(spec.detector, datasets.get(spec.dataset.name).classes)
+    detector = build_detector(spec.detector, classes_of(spec.dataset))
     path = found_weights(spec, wanted)
     if path is None and weights_path(spec).is_file():
         raise DataError(

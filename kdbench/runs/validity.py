@@ -141,5 +141,5 @@ def _check_imported(spec: RunSpec) -> None:
     teacher = spec.teacher
     if methods.get(spec.method.name).teacher != "trained" or teacher.steps or not teacher.weights:
         raise UsageError("teacher.classes: of an imported teacher alone, with weights and 0 steps")
-    check_fits(teacher, spec.detector.name, spec.dataset.name)
+    check_fits(teacher, spec.detector.name, spec.dataset)
     check_student(teacher, spec.detector.options)

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 
@@ -22,6 +23,14 @@ def build_dataset(spec: RunSpec, root: str | None = None) -> Dataset:
     kind = datasets.get(spec.dataset.name)
     options = neutral_of(kind) | spec.dataset.options
     return kind(root=root, cache_dir=home(), point_range=point_range, **options)
+
+
+def of_frames(spec: RunSpec, dataset: Dataset) -> RunSpec:
+    """`spec` with what only the frames tell: their fingerprint, and options that were open."""
+    found = {"fingerprint": dataset.fingerprint()}
+    if told := dataset.recorded_options():
+        found["options"] = spec.dataset.options | told
+    return replace(spec, dataset=replace(spec.dataset, **found))
 
 
 def epoch_order(ids: list[str], seed: int, epoch: int) -> list[str]:

@@ -74,7 +74,7 @@ def score(
         truth[frame_id] = objects
         truth_traits[frame_id] = traits(objects, frame.calibration, frame.points)
         found_traits[frame_id] = traits(results[frame_id], frame.calibration)
-    matches = match(truth, results, dataset.classes)
+    matches = match(truth, results, dataset.kinds)
     ap = filled_ap(matches)
     return {
         "kitti": matches.report(),
@@ -83,10 +83,10 @@ def score(
         "3d_map": mean_over_classes(ap, "3d"),
         "resamples": pack(resampled_ap(matches), len(found), matches.classes),
         "breakdown": breakdown(
-            truth, results, truth_traits, found_traits, dataset.classes, fill_recall=True
+            truth, results, truth_traits, found_traits, dataset.kinds, fill_recall=True
         ),
-        "calibration": calibration(truth, results, dataset.classes),
-        "agreement": agreement(teacher, found, dataset.classes) if teacher else None,
+        "calibration": calibration(truth, results, dataset.kinds),
+        "agreement": agreement(teacher, found, dataset.kinds) if teacher else None,
         "frames": len(found),
         "point_range": [float(x) for x in point_range],
     }

@@ -35,7 +35,7 @@ def take_part(spec: RunSpec, device_type: str, data_root: str | None) -> None:
     try:
         device = torch.device(device_type)
         dataset = build_dataset(spec, data_root)
-        networks = build_networks(spec, dataset, device)
+        networks = build_networks(spec, device)
     except KdbenchError as error:
         processes.raise_any(error)
     Training(spec, dataset, *networks, device, run_folder(spec), Reporter(quiet=True)).run()

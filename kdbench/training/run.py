@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from kdbench.classes import unit_sized
 from kdbench.dataset import Dataset
 from kdbench.detector import Detector
 from kdbench.errors import DataError
@@ -19,16 +20,16 @@ from kdbench.measure.inputs import from_dataset
 from kdbench.measure.latency import measure_latency
 from kdbench.measure.once import measured_once
 from kdbench.method import Method
-from kdbench.registry import datasets, detectors, methods
+from kdbench.registry import detectors, methods
 from kdbench.runs import store
-from kdbench.runs.build import build_detector, build_method
+from kdbench.runs.build import build_detector, build_method, classes_of
 from kdbench.runs.records import SCHEMA, Record, check_writable, find_record, write_record
 from kdbench.runs.rounding import round_matrices
 from kdbench.runs.spec import RunSpec
 from kdbench.storage.files import CannotWrite, check_place
 from kdbench.storage.home import home
 from kdbench.taps import require
-from kdbench.training.data import build_dataset
+from kdbench.training.data import build_dataset, of_frames
 from kdbench.training.evaluate import detect, score, teacher_detections
 from kdbench.training.loop import Training
 from kdbench.training.progress import Reporter
@@ -85,7 +86,7 @@ class Runner:
             real_frames(spec, self.transfer).preflight()
         dataset = build_dataset(spec, self.data_root)
         dataset.preflight()
-        spec = replace(spec, dataset=replace(spec.dataset, fingerprint=dataset.fingerprint()))
+        spec = of_frames(spec, dataset)
         if not spec.is_teacher:
             spec = replace(spec, device=device.type)
         if (teacher := spec.teacher_run()) is not None:
@@ -181,7 +182,7 @@ class Runner:
 
     def _train_again(self, spec: RunSpec, record: Record, dataset: Dataset) -> None:
         """Trains a student whose weights are lost; its record stays as it is."""
-        networks = build_networks(spec, dataset, torch.device(self.device))
+        networks = build_networks(spec, torch.device(self.device))
         self._train(spec, dataset, *networks)
         if store.checksum(_cpu_state(networks[0])) != record["weights_sha256"]:
             self.reporter.say(
@@ -191,7 +192,7 @@ class Runner:
 
     def _carry_out(self, spec: RunSpec, dataset: Dataset) -> Record:
         device = torch.device(self.device)
-        student, teacher, method = build_networks(spec, dataset, device)
+        student, teacher, method = build_networks(spec, device)
         cost = self._train(spec, dataset, student, teacher, method)
         found = detect(student, dataset, device, self.reporter)
         self._keep_detections(spec, dataset, found)
@@ -254,7 +255,7 @@ class Runner:
     def _cost(self, spec, dataset, student, device) -> dict:
         def measure() -> dict:
             batches = from_dataset(dataset, COST_FRAMES).batches
-            full = build_detector(spec.full_width(), dataset.classes).to(device)
+            full = build_detector(spec.full_width(), classes_of(spec.dataset)).to(device)
             return compression(student, full, batches)
 
         return measured_once("cost", _subject(spec), device, measure, self.measure)
@@ -274,8 +275,9 @@ def check_applicable(spec: RunSpec) -> None:
     until its teacher is trained, which is late to be told.
     """
     method = methods.get(spec.method.name)
+    classes = unit_sized(classes_of(spec.dataset))
     student, teacher = (
-        build_detector(network, datasets.get(spec.dataset.name).classes).taps
+        build_detector(network, classes).taps
         for network in (spec.detector, spec.teacher.network if spec.teacher else spec.full_width())
     )
     require(method.name, method.needs, spec.detector.name, student)
@@ -283,7 +285,7 @@ def check_applicable(spec: RunSpec) -> None:
 
 
 def build_networks(
-    spec: RunSpec, dataset: Dataset, device: torch.device, load: Load = store.load_trained
+    spec: RunSpec, device: torch.device, load: Load = store.load_trained
 ) -> tuple[Detector, Detector | None, Method]:
     """Student, teacher (when the method has one) and method, initialised from the seed.
 
@@ -291,7 +293,7 @@ def build_networks(
     whatever the method. `load` gives the trained detector of a run, of the weights that are wanted.
     """
     torch.manual_seed(spec.seed)
-    student = build_detector(spec.detector, dataset.classes)
+    student = build_detector(spec.detector, classes_of(spec.dataset))
     kind = methods.get(spec.method.name)
     require(kind.name, kind.needs, spec.detector.name, student.taps)
     weights = spec.teacher.weights if spec.teacher else ""

@@ -6,7 +6,6 @@ median of the pairs' quotients.
 """
 
 from dataclasses import replace
-from functools import partial
 from statistics import median
 from time import perf_counter
 
@@ -16,7 +15,7 @@ from kdbench.dataset import Dataset
 from kdbench.detector import Detector
 from kdbench.errors import DataError
 from kdbench.runs import store
-from kdbench.runs.build import build_detector
+from kdbench.runs.build import build_detector, classes_of
 from kdbench.runs.spec import RunSpec
 from kdbench.training.loop import Training
 from kdbench.training.progress import Reporter
@@ -44,8 +43,7 @@ class Side:
     """One training of so many `steps`, timed step by step: `seconds` of each."""
 
     def __init__(self, spec: RunSpec, dataset: Dataset, device: torch.device, steps: int):
-        load = partial(_trained_or_drawn, dataset.classes)
-        networks = build_networks(spec, dataset, device, load)
+        networks = build_networks(spec, device, _trained_or_drawn)
         spec = replace(spec, train=replace(spec.train, steps=steps))
         self.training = Training(spec, dataset, *networks, device, None, Reporter(quiet=True))
         self.state, self.seconds, self.device = self.training.initial_state(), [], device
@@ -58,9 +56,9 @@ class Side:
         self.seconds.append(perf_counter() - started)
 
 
-def _trained_or_drawn(classes: tuple[str, ...], run: RunSpec, weights: str) -> Detector:
+def _trained_or_drawn(run: RunSpec, weights: str) -> Detector:
     """The network of a run; as it was drawn where its weights are not here: it costs the same."""
     try:
         return store.load_trained(run, weights)
     except DataError:
-        return build_detector(run.detector, classes)
+        return build_detector(run.detector, classes_of(run.dataset))

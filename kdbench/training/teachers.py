@@ -74,7 +74,7 @@ def make_teacher(
     if kind == "ema":
         teacher = copy.deepcopy(student)
     elif kind == "random":
-        teacher = build_detector(spec.teacher.network, student.classes)
+        teacher = build_detector(spec.teacher.network, student.kinds)
     else:
         teacher = load(source_run(spec))
     teacher.requires_grad_(False).eval()

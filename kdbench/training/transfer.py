@@ -8,6 +8,8 @@ import torch
 from kdbench.dataset import Dataset
 from kdbench.detector import Detector
 from kdbench.errors import UsageError
+from kdbench.registry import datasets
+from kdbench.runs.build import same_classes
 from kdbench.runs.records import Record
 from kdbench.runs.spec import DatasetSpec, RunSpec
 from kdbench.training.data import build_dataset
@@ -22,7 +24,8 @@ def real_frames(spec: RunSpec, root: Path | str) -> Dataset:
 
     Raises UsageError when the run learned from it, and DataError when there is no such tree.
     """
-    frames = build_dataset(replace(spec, dataset=DatasetSpec("kitti")), str(root))
+    tree = DatasetSpec("kitti", same_classes(spec.dataset, datasets.get("kitti")))
+    frames = build_dataset(replace(spec, dataset=tree), str(root))
     if frames.fingerprint() == spec.dataset.fingerprint:
         raise UsageError(f"--transfer {root}: {spec.label} learned from these frames itself")
     return frames

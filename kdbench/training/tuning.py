@@ -57,6 +57,10 @@ class HeldOut(Dataset):
     def __init__(self, dataset: Dataset):
         self.dataset, self.classes = dataset, dataset.classes
 
+    @property
+    def kinds(self):
+        return self.dataset.kinds
+
     def ids(self, split: str) -> list[str]:
         """The held-out frames for `val`, the others for `train`."""
         ids = self.dataset.ids("train")
@@ -199,7 +203,7 @@ class Tuner:
         return maps
 
     def _training(self, spec: RunSpec, kind: type[Training]) -> Training:
-        networks = build_networks(spec, self.dataset, self.device)
+        networks = build_networks(spec, self.device)
         return kind(spec, self.dataset, *networks, self.device, None, self.reporter)
 
 

@@ -13,7 +13,7 @@ from kdbench.evaluation.outcomes import Outcome, outcome
 from kdbench.geometry.boxes import boxes_camera_to_lidar
 from kdbench.geometry.calibration import Calibration
 from kdbench.geometry.kitti_labels import KittiObjects
-from kdbench.runs.build import build_detector
+from kdbench.runs.build import build_detector, classes_of
 from kdbench.runs.spec import RunSpec
 from kdbench.runs.store import load_detections
 from kdbench.training.data import build_dataset
@@ -71,7 +71,7 @@ def frames_of(spec: RunSpec, data_root: str | None = None) -> tuple[Dataset, tup
     found, wanted = dataset.fingerprint(), spec.dataset.fingerprint
     if found != wanted:
         raise DataError(f"data set {spec.dataset.name}: frames {found}, the run's are {wanted}")
-    return dataset, build_detector(spec.detector, dataset.classes).point_range
+    return dataset, build_detector(spec.detector, classes_of(spec.dataset)).point_range
 
 
 def make_scene(
@@ -118,5 +118,5 @@ def _panel(dataset: Dataset, frame: Frame, objects: KittiObjects, run: Shown, sc
         title=run.title,
         boxes=in_lidar(found, frame.calibration),
         scores=found.score,
-        outcome=outcome(objects, found, dataset.classes),
+        outcome=outcome(objects, found, dataset.kinds),
     )

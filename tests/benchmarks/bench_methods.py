@@ -43,7 +43,7 @@ class Stepper:
     """One training, a timed step at a time."""
 
     def __init__(self, spec: RunSpec, dataset):
-        networks = build_networks(spec, dataset, CPU)
+        networks = build_networks(spec, CPU)
         self.training = Training(spec, dataset, *networks, CPU, None, Reporter(True))
         self.state = self.training.initial_state()
         self.seconds = []

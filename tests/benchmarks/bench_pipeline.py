@@ -33,7 +33,7 @@ def dataset():
 
 def trained(spec, dataset) -> Meter:
     """Times of STEPS steps, and of the waits between them."""
-    networks = build_networks(spec, dataset, DEVICE)
+    networks = build_networks(spec, DEVICE)
     training = Training(spec, dataset, *networks, DEVICE, None, Reporter(True))
     state, batches = training.initial_state(), training.batches(0)
     for batch in islice(batches, WARMUP):  # files, compiled loops, the object database

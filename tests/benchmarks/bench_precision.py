@@ -36,9 +36,7 @@ def dataset():
 
 def side(ratio: float, precision: str, dataset):
     spec = build_spec(ratio=ratio, overrides={"train.precision": precision})
-    training = Training(
-        spec, dataset, *build_networks(spec, dataset, CPU), CPU, None, Reporter(quiet=True)
-    )
+    training = Training(spec, dataset, *build_networks(spec, CPU), CPU, None, Reporter(quiet=True))
     return training, training.initial_state()
 
 

@@ -63,11 +63,11 @@ def test_without_a_profile_the_options_are_the_published_ones(capsys):
 
 def test_frames_of_a_data_set(capsys, monkeypatch):
     """The data set gets its own settings, and the range of the detector measured."""
-    from kdbench.dataset import Dataset
+    from kdbench.classes import KITTI
     from kdbench.measure import inputs
 
     class Stub:
-        name, classes = "kitti", Dataset.classes
+        name, kinds = "kitti", KITTI
 
         def __init__(self, **options):
             self.options = options

@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 from shapely.affinity import rotate
 from shapely.geometry import box as rectangle
 
+from kdbench.classes import ObjectClass
 from kdbench.detectors.layers.anchors import (
     BACKGROUND,
     IGNORED,
     KITTI_ANCHORS,
     AnchorClass,
+    anchor_class,
     decode,
     encode,
     heading_bin,
@@ -66,8 +68,18 @@ def test_the_published_thresholds():
 
 
 def test_a_class_without_anchors_is_refused():
-    with pytest.raises(UsageError, match="'Pedestrians'; did you mean 'Pedestrian'"):
+    with pytest.raises(UsageError, match="no KITTI class 'Pedestrians'; there are: car, pedes"):
         make_anchors(("Car", "Pedestrians"), RANGE, 2, 2)
+    with pytest.raises(UsageError, match="class 'Tram' has no size and bottom"):
+        make_anchors(("Car", ObjectClass("Tram", size=(8.0, 2.5, 3.5))), RANGE, 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("overlap", "matched", "unmatched"), [(0.8, 0.6, 0.45), (0.4, 0.4, 0.25), (0.2, 0.2, 0.1)]
+)
+def test_thresholds_follow_the_overlap_of_a_match(overlap, matched, unmatched):
+    found = anchor_class(ObjectClass("Tram", (8.0, 2.5, 3.5), -1.7, overlap))
+    assert (found.matched, found.unmatched) == (matched, unmatched)
 
 
 # Box code

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from kdbench.classes import ObjectClass
 from kdbench.dataset import Batch
 from kdbench.detectors.layers import point_head, rcnn_head
 from kdbench.detectors.layers.anchors import BACKGROUND, IGNORED
@@ -97,8 +98,10 @@ def test_frames_without_points_do_not_count():
 
 
 def test_a_class_without_a_mean_size_is_refused():
-    with pytest.raises(UsageError, match="class with a mean size.*'Tram'"):
+    with pytest.raises(UsageError, match="no KITTI class 'Tram'"):
         point_head.mean_sizes(("Car", "Tram"))
+    with pytest.raises(UsageError, match="class 'Tram' has no size"):
+        point_head.mean_sizes(("Car", ObjectClass("Tram")))
 
 
 # Second stage

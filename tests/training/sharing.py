@@ -107,7 +107,7 @@ def gradients(root) -> dict:
     store.load_weights = lambda spec, detector: None
     spec = spec_of("pointpillars", "fitnet")
     dataset = build_dataset(spec, root)
-    student, teacher, method = build_networks(spec, dataset, CPU)
+    student, teacher, method = build_networks(spec, CPU)
     training = Training(spec, dataset, student, teacher, method, CPU, None, Reporter(True))
     training.initial_state()
     with synced(student, teacher):
@@ -124,7 +124,7 @@ def train(folder, root, detector, method) -> dict:
     store.load_weights = lambda spec, detector: None
     spec = spec_of(detector, method)
     dataset = build_dataset(spec, root)
-    networks = build_networks(spec, dataset, CPU)
+    networks = build_networks(spec, CPU)
     parts = dict(zip(("student", "teacher", "method"), networks, strict=True))
     before = states(parts)
     training = Training(spec, dataset, *networks, CPU, folder, Reporter(True))

@@ -21,7 +21,7 @@ CPU = torch.device("cpu")
 
 
 def training(spec, dataset, folder) -> Training:
-    student, teacher, method = build_networks(spec, dataset, CPU)
+    student, teacher, method = build_networks(spec, CPU)
     return Training(spec, dataset, student, teacher, method, CPU, folder, Reporter(True))
 
 
@@ -125,9 +125,9 @@ def test_a_loss_that_is_not_finite_stops_the_training_and_names_the_frames(
         run.run()
 
 
-def test_students_of_one_seed_start_equal_whatever_the_method(make_spec, dataset, monkeypatch):
+def test_students_of_one_seed_start_equal_whatever_the_method(make_spec, monkeypatch):
     monkeypatch.setattr(store, "load_weights", lambda spec, detector: None)  # any teacher will do
-    students = [build_networks(make_spec(m), dataset, CPU)[0] for m in ("none", "kd", "fitnet")]
+    students = [build_networks(make_spec(m), CPU)[0] for m in ("none", "kd", "fitnet")]
     assert len({checksum(student.state_dict()) for student in students}) == 1
 
 

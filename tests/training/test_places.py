@@ -46,7 +46,7 @@ def full(monkeypatch):
 
 
 def training(spec, dataset, folder) -> Training:
-    student, teacher, method = build_networks(spec, dataset, CPU)
+    student, teacher, method = build_networks(spec, CPU)
     return Training(spec, dataset, student, teacher, method, CPU, folder, Reporter())
 
 

@@ -30,7 +30,7 @@ def prepared(make_runner, make_spec):
 
 
 def training(kind, prepared, folder):
-    networks = build_networks(*prepared, CPU)
+    networks = build_networks(prepared[0], CPU)
     return kind(*prepared, *networks, CPU, folder, Reporter(True))
 
 
