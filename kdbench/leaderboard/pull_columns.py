@@ -5,7 +5,7 @@ from fractions import Fraction
 
 from kdbench.leaderboard.columns import NAME, Column, known, number
 from kdbench.leaderboard.rows import Row
-from kdbench.training.traced import MOMENTS
+from kdbench.runs.moments import MOMENTS
 
 WHEN = ["start", *(str(Fraction(moment)) for moment in MOMENTS[1:-1]), "end"]
 EXPLANATION = """

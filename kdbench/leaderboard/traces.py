@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
+from kdbench.runs.moments import MOMENTS, traced_step
 from kdbench.runs.records import Record
-from kdbench.training.traced import MOMENTS, traced_step
 
 Row = dict[str, Any]
 

@@ -10,8 +10,8 @@ from kdbench.runs.store import run_folder
 from kdbench.training import processes
 from kdbench.training.data import build_dataset
 from kdbench.training.loop import Training
+from kdbench.training.networks import build_networks
 from kdbench.training.progress import Reporter
-from kdbench.training.run import build_networks
 
 
 def follow(data_root: str | None) -> None:

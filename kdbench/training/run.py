@@ -2,7 +2,6 @@
 
 import hashlib
 import inspect
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,7 +18,6 @@ from kdbench.measure.environment import environment
 from kdbench.measure.inputs import from_dataset
 from kdbench.measure.latency import measure_latency
 from kdbench.measure.once import measured_once
-from kdbench.method import Method
 from kdbench.registry import detectors, methods
 from kdbench.runs import store
 from kdbench.runs.build import build_detector, build_method, classes_of
@@ -32,11 +30,11 @@ from kdbench.taps import require
 from kdbench.training.data import build_dataset, of_frames
 from kdbench.training.evaluate import detect, score, teacher_detections
 from kdbench.training.loop import Training
+from kdbench.training.networks import build_networks
 from kdbench.training.progress import Reporter
 from kdbench.training.teachers import (
     is_published,
     known_teacher,
-    make_teacher,
     source_run,
     why_trained,
 )
@@ -45,7 +43,6 @@ from kdbench.training.transfer import real_frames, transfer, transferred, with_t
 
 COST_FRAMES = 20  # frames over which MACs are averaged
 LATENCY_FRAMES, LATENCY_WARMUP = 100, 5
-Load = Callable[[RunSpec, str], Detector]
 HEADLINES = (("BEV", "bev_map"), ("3D", "3d_map"))
 
 
@@ -282,30 +279,6 @@ def check_applicable(spec: RunSpec) -> None:
     )
     require(method.name, method.needs, spec.detector.name, student)
     build_method(spec.method, student, teacher if spec.teacher else student)
-
-
-def build_networks(
-    spec: RunSpec, device: torch.device, load: Load = store.load_trained
-) -> tuple[Detector, Detector | None, Method]:
-    """Student, teacher (when the method has one) and method, initialised from the seed.
-
-    The student is drawn first and from the seed alone: students of one seed start equal
-    whatever the method. `load` gives the trained detector of a run, of the weights that are wanted.
-    """
-    torch.manual_seed(spec.seed)
-    student = build_detector(spec.detector, classes_of(spec.dataset))
-    kind = methods.get(spec.method.name)
-    require(kind.name, kind.needs, spec.detector.name, student.taps)
-    weights = spec.teacher.weights if spec.teacher else ""
-    teacher = make_teacher(spec, student, lambda run: load(run, weights))
-    if teacher is not None:
-        teacher.to(device)
-    torch.manual_seed(spec.seed + 1)
-    teacher_taps = student.taps if teacher is None else teacher.taps
-    method = build_method(spec.method, student.taps, teacher_taps)
-    if teacher is not None:
-        method.prepare_student(student, teacher)
-    return student.to(device), teacher, method.to(device)
 
 
 def _subject(spec: RunSpec) -> dict:

@@ -18,8 +18,8 @@ from kdbench.runs import store
 from kdbench.runs.build import build_detector, classes_of
 from kdbench.runs.spec import RunSpec
 from kdbench.training.loop import Training
+from kdbench.training.networks import build_networks
 from kdbench.training.progress import Reporter
-from kdbench.training.run import build_networks
 
 WARMUP, TURNS = 3, 15  # steps of each
 

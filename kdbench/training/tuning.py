@@ -37,9 +37,9 @@ from kdbench.registry import methods
 from kdbench.runs.spec import RunSpec
 from kdbench.training.evaluate import detect, score
 from kdbench.training.loop import Training
+from kdbench.training.networks import build_networks
 from kdbench.training.progress import Reporter
 from kdbench.training.pull import pulls, together
-from kdbench.training.run import build_networks
 
 PROBE_STEPS, PROBE_EVERY, PROBE_SHARE = 50, 5, 0.3
 HELD_OUT = 5  # every fifth training frame

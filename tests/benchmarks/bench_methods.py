@@ -20,8 +20,8 @@ from kdbench.runs.settings import build_spec
 from kdbench.runs.spec import RunSpec
 from kdbench.training.data import build_dataset
 from kdbench.training.loop import Training
+from kdbench.training.networks import build_networks
 from kdbench.training.progress import Reporter
-from kdbench.training.run import build_networks
 from kdbench.training.teachers import source_run
 
 STEPS, WARMUP = 12, 2

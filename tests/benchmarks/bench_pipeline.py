@@ -19,8 +19,8 @@ from kdbench.dataset import Batch, collate
 from kdbench.runs.settings import build_spec
 from kdbench.training.data import build_dataset, epoch_order
 from kdbench.training.loop import Meter, Training
+from kdbench.training.networks import build_networks
 from kdbench.training.progress import Reporter
-from kdbench.training.run import build_networks
 
 STEPS, WARMUP = 10, 3
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")

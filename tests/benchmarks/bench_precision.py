@@ -17,8 +17,8 @@ from kdbench.measure.device import check_precision
 from kdbench.runs.settings import build_spec
 from kdbench.training.data import build_dataset
 from kdbench.training.loop import Training
+from kdbench.training.networks import build_networks
 from kdbench.training.progress import Reporter
-from kdbench.training.run import build_networks
 
 CPU = torch.device("cpu")
 PRECISIONS = ("float32", "bfloat16")

@@ -6,7 +6,7 @@ from kdbench.leaderboard.latex import latex
 from kdbench.leaderboard.page import Sources, page
 from kdbench.leaderboard.rows import leaderboard
 from kdbench.leaderboard.tables import data_frame, markdown
-from kdbench.training.traced import MOMENTS, moments
+from kdbench.runs.moments import MOMENTS, moments
 
 
 def trace(spec, shares, cosine=0.5, part="encoder"):

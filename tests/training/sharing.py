@@ -19,8 +19,8 @@ from kdbench.taps import Rows
 from kdbench.training import processes
 from kdbench.training.data import build_dataset
 from kdbench.training.loop import Training
+from kdbench.training.networks import build_networks
 from kdbench.training.progress import Reporter
-from kdbench.training.run import build_networks
 from kdbench.training.shares import own_frames, own_share, shared_batches
 from kdbench.training.synced_norm import synced
 from kdbench.training.whole import WholeTaps

@@ -14,8 +14,8 @@ from kdbench.runs.store import checksum
 from kdbench.training import loop
 from kdbench.training.loop import Training
 from kdbench.training.meter import Meter
+from kdbench.training.networks import build_networks
 from kdbench.training.progress import Reporter
-from kdbench.training.run import build_networks
 
 CPU = torch.device("cpu")
 

@@ -14,7 +14,7 @@ from kdbench.storage import files
 from kdbench.storage.files import CannotWrite
 from kdbench.training import loop
 from kdbench.training.loop import Training
-from kdbench.training.run import build_networks
+from kdbench.training.networks import build_networks
 
 CPU = torch.device("cpu")
 

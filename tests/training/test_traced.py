@@ -7,12 +7,13 @@ import pytest
 import torch
 
 from kdbench.errors import UsageError
+from kdbench.runs.moments import moments
 from kdbench.runs.store import checksum
 from kdbench.training import loop
 from kdbench.training.loop import Training
+from kdbench.training.networks import build_networks
 from kdbench.training.progress import Reporter
-from kdbench.training.run import build_networks
-from kdbench.training.traced import Traced, moments
+from kdbench.training.traced import Traced
 
 CPU = torch.device("cpu")
 
