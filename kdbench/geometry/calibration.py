@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from kdbench.errors import DataError
-from kdbench.storage.text import read_text
+from kdbench.storage.text import number, read_text
 
 # Key in the file -> shape of its matrix. Only these three are used.
 KEYS = {"P2": (3, 4), "R0_rect": (3, 3), "Tr_velo_to_cam": (3, 4)}
@@ -87,13 +87,11 @@ def _matrix(rows: dict[str, str], key: str, path: str) -> np.ndarray:
     if key not in rows:
         raise DataError(f"{path}: no line {key}")
     try:
-        values = np.array([float(column) for column in rows[key].split()])
+        values = np.array([number(column) for column in rows[key].split()])
     except ValueError as error:
         raise DataError(f"{path}: {key}: {error}") from None
     if len(values) != np.prod(shape):
         raise DataError(f"{path}: {key} has {len(values)} numbers, expected {np.prod(shape)}")
-    if not np.isfinite(values).all():
-        raise DataError(f"{path}: {key}: a value is not finite")
     return values.reshape(shape)
 
 

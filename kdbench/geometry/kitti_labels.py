@@ -11,9 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from kdbench.errors import DataError
-from kdbench.storage.text import read_text
+from kdbench.geometry.plain_rows import plain_rows
+from kdbench.storage.text import number, read_text
 
 COLUMNS = 15  # a label row; a result row has one more, the score
+FAR = 2.0**53  # no level of occlusion is, and an int64 can hold it
 NAMES = (
     "Car", "Van", "Truck", "Pedestrian", "Person_sitting", "Cyclist", "Tram", "Misc", "DontCare",
 )  # fmt: skip
@@ -48,7 +50,7 @@ def from_table(names, table: np.ndarray) -> KittiObjects:
     return KittiObjects(
         names=np.asarray(names, dtype=str),
         truncated=table[:, 0],
-        occluded=table[:, 1].astype(np.int64),
+        occluded=table[:, 1].clip(-FAR, FAR).astype(np.int64),
         alpha=table[:, 2],
         bbox=table[:, 3:7],
         hwl=table[:, 7:10],
@@ -70,18 +72,13 @@ def parse(text: str, path: str = "<text>", scored: bool = False) -> KittiObjects
     `car` or `dont_care`; others stay as they are. Raises DataError that names `path` and the line
     when a row has the wrong number of columns or a column is not a finite number.
     """
-    rows = [line.split() for line in text.splitlines()]
     wanted = COLUMNS + 1 if scored else COLUMNS
-    filled = [row for row in rows if row]
-    if not filled:
-        return empty()
-    try:
-        table = np.array([[float(column) for column in row[1:]] for row in filled])
-    except ValueError:  # a word for a number, or rows of different lengths
-        table = np.zeros((0, 0))
-    if table.shape[-1] not in (wanted - 1, COLUMNS) or not np.isfinite(table).all():
-        table = _careful_table(rows, wanted, path)
-    return from_table([class_name(row[0]) for row in filled], table[:, : wanted - 1])
+    found = plain_rows(text)
+    if found is None or found[1].shape[1] not in (wanted - 1, COLUMNS):
+        found = _careful_rows(text, wanted, path)
+    names, table = found
+    spelled = {name: class_name(name) for name in set(names)}
+    return from_table([spelled[name] for name in names], table[:, : wanted - 1])
 
 
 def class_name(written: str) -> str:
@@ -96,26 +93,24 @@ def _letters(name: str) -> str:
 _SPELLINGS = {_letters(name): name for name in NAMES}
 
 
-def _careful_table(rows: list[list[str]], wanted: int, path: str) -> np.ndarray:
-    """The numbers of the filled rows, cut to `wanted` columns; names the first bad line."""
-    table = []
-    for number, row in enumerate(rows, start=1):
-        if not row:
+def _careful_rows(text: str, wanted: int, path: str) -> tuple[list[str], np.ndarray]:
+    """Names and numbers of the filled rows, cut to `wanted` columns; names the first bad line."""
+    names, table = [], []
+    for i, line in enumerate(text.splitlines(), start=1):
+        if not (row := line.split()):
             continue
         if len(row) not in (wanted, COLUMNS + 1):
-            raise DataError(f"{path}, line {number}: {len(row)} columns, expected {wanted}")
-        table.append(_numbers(row[1:], path, number)[: wanted - 1])
-    return np.array(table)
+            raise DataError(f"{path}, line {i}: {len(row)} columns, expected {wanted}")
+        names.append(row[0])
+        table.append(_numbers(row[1:], path, i)[: wanted - 1])
+    return names, np.array(table).reshape(-1, wanted - 1)
 
 
 def _numbers(columns: list[str], path: str, line: int) -> list[float]:
     try:
-        values = [float(column) for column in columns]
+        return [number(column) for column in columns]
     except ValueError as error:
         raise DataError(f"{path}, line {line}: {error}") from None
-    if not np.isfinite(values).all():
-        raise DataError(f"{path}, line {line}: a value is not finite")
-    return values
 
 
 def read(path: Path | str, scored: bool = False) -> KittiObjects:

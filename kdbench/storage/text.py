@@ -1,10 +1,28 @@
 """Text files as the world writes them."""
 
+import math
+import re
 from pathlib import Path
 
 from kdbench.errors import DataError
 
 _MARK = "\ufeff"  # the byte order mark that Windows editors put first, and `cat` then in the middle
+
+_STRANGE = re.compile(r"_|[^\x00-\x7f]")  # what Python takes in a number, and other readers do not
+
+
+def number(written: str) -> float:
+    """A finite number in decimal digits. Raises ValueError that says what is none.
+
+    `1_0` and digits of other scripts are none: read as far as other programs read them, they are
+    other numbers.
+    """
+    if _STRANGE.search(written):
+        raise ValueError(f"could not convert string to float: {written!r}")
+    value = float(written)
+    if not math.isfinite(value):
+        raise ValueError("a value is not finite")
+    return value
 
 
 def read_text(path: Path | str, what: str) -> str:
