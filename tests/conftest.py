@@ -56,8 +56,12 @@ def kitti_tree(tmp_path) -> Path:
 
     Frames of FRAMES, each with two cars and one of the others.
     """
-    root = tmp_path / "kitti"
-    for split, ids in FRAMES.items():
+    return write_tree(tmp_path / "kitti")
+
+
+def write_tree(root: Path, frames: dict[str, list[str]] = FRAMES) -> Path:
+    """Writes the tree that `kitti_tree` gives, of these frames by split."""
+    for split, ids in frames.items():
         _write(root / f"ImageSets/{split}.txt", "\n".join(ids))  # KITTI's lack the last newline
         for frame_id in ids:
             _write_frame(root / "training", frame_id)
