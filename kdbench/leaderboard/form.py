@@ -5,18 +5,19 @@ from collections.abc import Sequence
 from kdbench.errors import KdbenchError, UsageError
 from kdbench.evaluation.calibration_error import BINS
 from kdbench.evaluation.resample import METRICS, unpack
+from kdbench.leaderboard.behaviour import AGREEMENT
 from kdbench.runs.records import Record
 from kdbench.runs.validity import typed
-from kdbench.storage.form import NUMBER, Each, Maybe, misfit
+from kdbench.storage.form import NUMBER, Each, Maybe, OrNone, misfit
 
-_SOME = Maybe(NUMBER)
+_SOME = OrNone(NUMBER)
 _BINS = {"count": [int], "right": [int], "score": [_SOME]}
 _OF_METRIC = {"error": Each(_SOME), "bins": Each(_BINS)}
 _SCORES = {
     "bev_map": NUMBER,
     "3d_map": NUMBER,
     "ap": dict.fromkeys(METRICS, Each(_SOME)),
-    "agreement": Maybe(Each(_SOME)),
+    "agreement": Maybe(dict.fromkeys(AGREEMENT, Maybe(NUMBER))),
     "resamples": Maybe(
         {"frames": int, "metrics": [str], "classes": [str], "draws": int, "unit": NUMBER, "ap": str}
     ),
@@ -34,13 +35,13 @@ FORM = {
         "parameters": NUMBER, "method_parameters": NUMBER, "macs": NUMBER,
         "ratio": {"parameters": NUMBER, "macs": NUMBER},
     },
-    "latency": {"p50": _SOME, "p90": _SOME, "contention": _SOME},
+    "latency": {"p50": _SOME, "p90": _SOME, "contention": Maybe(NUMBER)},
     "training": {
         "seconds_per_step": _SOME, "seconds": _SOME, "peak_memory_bytes": NUMBER,
         "trace": Maybe([{"step": int, "parts": _PULL}]),
     },
     "environment": Maybe(
-        {"device": Maybe(str), "cpu": Maybe(str), "threads": _SOME, "commit": Maybe(str)}
+        {"device": Maybe(str), "cpu": Maybe(str), "threads": Maybe(NUMBER), "commit": Maybe(str)}
     ),
     "transfer": Maybe([_SCORES | {"fingerprint": str, "split": str}]),
 }  # fmt: skip
@@ -48,7 +49,7 @@ FORM = {
 
 def check_form(record: Record) -> None:
     """Raises KdbenchError that names what in a record is not as `kdbench run` writes it."""
-    if problem := misfit(record, FORM) or _torn(record["metrics"]):
+    if problem := misfit(record, FORM) or _torn(record["metrics"]) or _torn_trace(record):
         raise KdbenchError(f"{named(record)}: {problem}; it was changed by hand, or is damaged")
     try:
         typed(record["spec"])
@@ -78,6 +79,12 @@ def _torn(metrics: dict) -> str | None:
     }:
         return "metrics.breakdown has lists of other lengths"
     return None
+
+
+def _torn_trace(record: Record) -> str | None:
+    parts = [entry["parts"] for entry in record["training"].get("trace") or []]
+    torn = any(found and "all" not in found for found in parts)
+    return "training.trace has parts without `all` of them" if torn else None
 
 
 def _unpacked(drawn: dict, classes: Sequence[str]) -> bool:

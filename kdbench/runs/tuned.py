@@ -9,11 +9,11 @@ from pathlib import Path
 
 from kdbench.errors import UsageError
 from kdbench.registry import methods
-from kdbench.storage.form import NUMBER, Maybe, misfit
+from kdbench.storage.form import NUMBER, Maybe, OrNone, misfit
 from kdbench.storage.reading import read_json
 
 FOLDER = Path(__file__).parent / "tuned"
-_SOME = Maybe(NUMBER)
+_SOME = OrNone(NUMBER)
 FORM = {
     "method": str,
     "scale": NUMBER,

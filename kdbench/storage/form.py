@@ -1,6 +1,7 @@
 """Whether plain values, read from a file, have the form that their reader relies on.
 
-A form is a type, NUMBER, a list of one form, a dictionary of forms by key, `Each` or `Maybe`.
+A form is a type, NUMBER, a list of one form, a dictionary of forms by key, or one of the classes
+here.
 """
 
 import math
@@ -22,24 +23,30 @@ class Each:
 
 
 @dataclass(frozen=True)
-class Maybe:
-    """A value that may be None or absent."""
+class OrNone:
+    """A value that may be None."""
 
     form: Any
 
 
+@dataclass(frozen=True)
+class Maybe(OrNone):
+    """A value of a dictionary that may be None or absent."""
+
+
 def misfit(value: Any, form: Any, name: str = "") -> str | None:
     """What of a value is not of a form, such as `latency.p50 is no number`; None when all is."""
-    if isinstance(form, Maybe):
+    if isinstance(form, OrNone):
         return None if value is None else misfit(value, form.form, name)
     if isinstance(form, Each):
         form = dict.fromkeys(value, form.form) if isinstance(value, dict) else {}
     if isinstance(form, dict):
         if not isinstance(value, dict):
             return f"{name or 'it'} is no dictionary"
-        parts = (
-            (value.get(key), part, f"{name}.{key}" if name else key) for key, part in form.items()
-        )
+        start = f"{name}." if name else ""
+        if absent := [k for k, f in form.items() if k not in value and not isinstance(f, Maybe)]:
+            return f"{start}{absent[0]} is absent"
+        parts = ((value.get(key), part, f"{start}{key}") for key, part in form.items())
     elif isinstance(form, list):
         if not isinstance(value, list):
             return f"{name} is no list"

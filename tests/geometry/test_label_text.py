@@ -38,3 +38,14 @@ def test_another_encoding_is_named(tmp_path, encoding):
     path.write_bytes(ROW.encode(encoding))
     with pytest.raises(DataError, match="000000.txt: cannot be read as a label file .*as UTF-8$"):
         kitti_labels.read(path)
+
+
+@pytest.mark.parametrize("written", ["1_0", "٣", "1e999", "nan", "0x10"])
+def test_a_number_is_finite_and_in_plain_digits(written):
+    with pytest.raises(DataError, match=r"line 1: (could not convert|a value is not finite)"):
+        kitti_labels.parse(ROW.replace("4.00", written))
+
+
+@pytest.mark.parametrize("occluded", ["1e300", "9" * 30])
+def test_an_occlusion_beyond_all_levels_stays_beyond(occluded):
+    assert kitti_labels.parse(ROW.replace(" 0 ", f" {occluded} ")).occluded > 3
