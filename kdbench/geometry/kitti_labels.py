@@ -15,7 +15,6 @@ from kdbench.geometry.plain_rows import plain_rows
 from kdbench.storage.text import number, read_text
 
 COLUMNS = 15  # a label row; a result row has one more, the score
-FAR = 2.0**53  # no level of occlusion is, and an int64 can hold it
 NAMES = (
     "Car", "Van", "Truck", "Pedestrian", "Person_sitting", "Cyclist", "Tram", "Misc", "DontCare",
 )  # fmt: skip
@@ -50,7 +49,7 @@ def from_table(names, table: np.ndarray) -> KittiObjects:
     return KittiObjects(
         names=np.asarray(names, dtype=str),
         truncated=table[:, 0],
-        occluded=table[:, 1].clip(-FAR, FAR).astype(np.int64),
+        occluded=table[:, 1].astype(np.int64),
         alpha=table[:, 2],
         bbox=table[:, 3:7],
         hwl=table[:, 7:10],
@@ -70,7 +69,7 @@ def parse(text: str, path: str = "<text>", scored: bool = False) -> KittiObjects
 
     An empty text is valid and means no object. KITTI's class names may be in any spelling, such as
     `car` or `dont_care`; others stay as they are. Raises DataError that names `path` and the line
-    when a row has the wrong number of columns or a column is not a finite number.
+    when a row has the wrong number of columns or a column is no number, or none that can be meant.
     """
     wanted = COLUMNS + 1 if scored else COLUMNS
     found = plain_rows(text)

@@ -31,7 +31,7 @@ _written: list[str] | None = None  # paths, while a command runs
 def attempt(kind, base: Path, folder: Path, seed: int, number: int) -> dict:
     """Tries input `number` of a kind in `folder`, a copy of `base` that is changed."""
     _copy(base, folder)
-    kind.change(folder, np.random.default_rng([seed, number]))
+    kind.change(folder, np.random.default_rng([seed, number, *type(kind).__name__.encode()]))
     Path("/proc/self/clear_refs").write_text("5")  # the peak of memory is counted from here
     started = time.process_time()
     with _alarm(), _writes() as written:
@@ -46,6 +46,7 @@ def attempt(kind, base: Path, folder: Path, seed: int, number: int) -> dict:
         f"wrote {p}" for p in written if not Path(os.path.realpath(p)).is_relative_to(folder)
     ]
     faults += [f"misread: {found}" for found in _misread(kind, folder, out) if code == 0]
+    out = out.replace(str(folder), "")  # of a fresh process it is another
     return {"number": number, "code": code, "out": out, "faults": faults}
 
 

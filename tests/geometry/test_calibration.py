@@ -80,6 +80,7 @@ def _without(key):
         (_without("R0_rect"), "calib.txt: no line R0_rect"),
         (_without("R0_rect") + "R0_rect: 1 2 3\n", "calib.txt: R0_rect has 3 numbers, expected 9"),
         (_without("P2") + "P2:" + 12 * " nan", "calib.txt: P2: a value is not finite"),
+        (_without("P2") + "P2:" + 12 * " 1e200", "calib.txt: P2: 1e200 is too large"),
         (_without("P2") + "P2: 1_0", "calib.txt: P2: could not convert string to float: '1_0'"),
         (_without("P2") + "P2: 1 two", "calib.txt: P2: could not convert string to float: 'two'"),
         ("", "calib.txt: no line P2"),

@@ -65,7 +65,7 @@ class Calibrations(TreeFiles):
     def _misread(self, root: Path, path: Path) -> str | None:
         found = read_calibration(path)
         matrices = dict(zip(KEYS, (found.p2, found.r0, found.velo_to_cam), strict=True))
-        for line in path.read_bytes().decode("utf-8-sig").splitlines():
+        for line in path.read_bytes().decode().replace("\ufeff", "").splitlines():
             key, colon, numbers = line.partition(":")
             if colon and key.strip() in KEYS:
                 if not all(map(NUMBER.fullmatch, numbers.split())):

@@ -112,8 +112,8 @@ class Checkpoints:
         found = json.loads(out)
         if found["anew"]:
             return None
-        data, _, _ = (run_folder(self.spec) / "checkpoint.pt").read_bytes().rpartition(MARK)
-        plain = torch.load(io.BytesIO(data), weights_only=True)
+        data = (run_folder(self.spec) / "checkpoint.pt").read_bytes()
+        plain = torch.load(io.BytesIO(data.rpartition(MARK)[0] or data), weights_only=True)
         if (found["step"], plain["step"]) != (1, 1):
             return f"step {found['step']} for {plain['step']} of 1"
         as_they_are = {name: x.to(self.types[name]) for name, x in plain["student"].items()}
