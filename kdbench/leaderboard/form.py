@@ -49,7 +49,7 @@ FORM = {
 
 def check_form(record: Record) -> None:
     """Raises KdbenchError that names what in a record is not as `kdbench run` writes it."""
-    if problem := misfit(record, FORM) or _torn(record["metrics"]) or _torn_trace(record):
+    if problem := misfit(record, FORM) or _torn(record) or _torn_trace(record):
         raise KdbenchError(f"{named(record)}: {problem}; it was changed by hand, or is damaged")
     try:
         typed(record["spec"])
@@ -62,8 +62,13 @@ def named(record: Record) -> str:
     return f"record {record['hash']}"
 
 
-def _torn(metrics: dict) -> str | None:
-    """Which lists of a record's metrics do not fit together."""
+def _torn(record: Record) -> str | None:
+    """Which lists of a record's metrics, or of those on real frames, do not fit together."""
+    each = (record["metrics"], *(record.get("transfer") or []))
+    return next((problem for metrics in each if (problem := _torn_metrics(metrics))), None)
+
+
+def _torn_metrics(metrics: dict) -> str | None:
     classes = set(metrics["ap"]["bev"])
     if set(metrics["ap"]["3d"]) != classes:
         return "metrics.ap has other classes from above than in space"

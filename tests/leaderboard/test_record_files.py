@@ -64,6 +64,10 @@ def test_reports_name_such_a_record_and_leave_it_out(records, tmp_path):
     assert "| best |" in text and "| bad |" not in text
 
 
+def torn(metrics: dict) -> dict:
+    return metrics | {"resamples": metrics["resamples"] | {"metrics": []}}
+
+
 @pytest.mark.parametrize(
     ("change", "why"),
     [
@@ -78,6 +82,10 @@ def test_reports_name_such_a_record_and_leave_it_out(records, tmp_path):
         (lambda r: r["training"].pop("seconds"), "training.seconds is absent"),
         (lambda r: r["training"].update(trace=[None]), "training.trace[0] is no dictionary"),
         (lambda r: r.update(transfer={}), "transfer is no list"),
+        (
+            lambda r: r.update(transfer=[torn(r["metrics"]) | {"fingerprint": "", "split": "val"}]),
+            "metrics.resamples cannot be unpacked",
+        ),
         (lambda r: r["spec"].update(seed="0"), "seed: '0' is not of type int"),
     ],
 )
