@@ -21,6 +21,7 @@ CALIBRATION = Calibration(
     r0=np.eye(3),
     velo_to_cam=np.array([[0.0, -1, 0, 0], [0, 0, -1, -0.08], [1, 0, 0, -0.27]]),
 )
+NAMES = ["Car", "Car", "Pedestrian", "Cyclist", "Van"]
 SIZES = {
     "Car": (4, 1.6, 1.5),
     "Pedestrian": (0.8, 0.6, 1.7),
@@ -58,20 +59,26 @@ def make_tree(tmp_path):
     """
 
     def make(names: list[str], sizes: dict[str, tuple]) -> Path:
-        root = tmp_path / "kitti"
-        for split, ids in FRAMES.items():
-            _write(root / f"ImageSets/{split}.txt", "\n".join(ids))  # KITTI's lack the last newline
-            for frame_id in ids:
-                _write_frame(root / "training", frame_id, names, sizes)
-        return root
+        return write_tree(tmp_path / "kitti", FRAMES, names, sizes)
 
     return make
+
+
+def write_tree(
+    root: Path, frames: dict[str, list[str]] = FRAMES, names: list[str] = NAMES, sizes: dict = SIZES
+) -> Path:
+    """Writes the tree of these frames by split, with an object of every name in each."""
+    for split, ids in frames.items():
+        _write(root / f"ImageSets/{split}.txt", "\n".join(ids))  # KITTI's lack the last newline
+        for frame_id in ids:
+            _write_frame(root / "training", frame_id, names, sizes)
+    return root
 
 
 @pytest.fixture
 def kitti_tree(make_tree) -> Path:
     """The root of a small KITTI tree, two cars and one of the others in each frame."""
-    return make_tree(["Car", "Car", "Pedestrian", "Cyclist", "Van"], SIZES)
+    return make_tree(NAMES, SIZES)
 
 
 def _write_frame(training: Path, frame_id: str, names: list[str], sizes: dict) -> None:

@@ -73,7 +73,7 @@ def tune(
         if force or not path.exists():
             outcome = _tuned(runner, spec, shares, steps, place)
             write_text(path, json.dumps(outcome, indent=1) + "\n")
-        rows.append(json.loads(path.read_text()) | {"path": str(path)})
+        rows.append(tuned.read_tuned(path) | {"path": str(path)})
     write_json(rows, json_file)
     if json_file != "-":
         Console().print(_table(rows))
@@ -108,7 +108,7 @@ def _zero(tuner: Tuner, spec: RunSpec, place: Path) -> dict:
     """Candidate 0 of the cell: as it was found before under the same conditions, or found now."""
     path = place / f"none-x{spec.detector.ratio:g}.json"
     conditions = _described(spec) | {"run": spec.baseline().hash, "steps": tuner.steps}
-    found = json.loads(path.read_text()) if path.exists() else {}
+    found = tuned.read_tuned(path, tuned.ZERO) if path.exists() else {}
     if any(found.get(key) != value for key, value in conditions.items()):
         found = conditions | tuner.zero(spec)
         write_text(path, json.dumps(found, indent=1) + "\n")

@@ -25,7 +25,7 @@ from kdbench.evaluation.difficulty import (
     lower_names,
 )
 from kdbench.evaluation.flat import FlatObjects, flatten, pairs_in_frames
-from kdbench.evaluation.matching import Changes, Pairs, match
+from kdbench.evaluation.matching import Changes, Pairs, by_rank, match
 from kdbench.evaluation.overlaps import bev_and_3d_overlaps
 from kdbench.evaluation.precision import average_precision, precision_curves
 from kdbench.geometry.kitti_labels import KittiObjects, empty
@@ -117,9 +117,9 @@ class _Scene:
         self, kind: ObjectClass, metric: str, trait: str, band: Band, fill_recall: bool
     ) -> float:
         """AP in percent."""
-        changes = self._changes(kind, metric, trait, band)
         order = np.argsort(-self.found.objects.score, kind="stable")
-        changes = changes.select(order)
+        changes = by_rank([self._changes(kind, metric, trait, band)], [0], np.argsort(order))
+        order = order[changes.detection]
         frames = len(self.truth.start) - 1
         counted = self.truth.frame[self.flags(kind, trait, band) == COUNTED]
         curves = precision_curves(

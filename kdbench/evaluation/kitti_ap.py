@@ -1,8 +1,9 @@
 """KITTI average precision, as the benchmark's own development kit (2019) computes it.
 
 Three steps: overlaps and flags, matching (`matching.py`), precision (`precision.py`). The first
-two are done once by `match`; `Matches.average_precision` does the last for any weights of the
-frames, fast enough for thousands of bootstrap resamples.
+two are done once by `match`, for some frames at a time (`portions.py`);
+`Matches.average_precision` does the last for any weights of the frames, fast enough for thousands
+of bootstrap resamples.
 """
 
 from collections.abc import Mapping
@@ -10,25 +11,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kdbench.classes import KITTI, Classes, ObjectClass, described
+from kdbench.classes import KITTI, Classes, described
 from kdbench.errors import DataError
-from kdbench.evaluation.difficulty import (
-    COUNTED,
-    DIFFICULTIES,
-    detection_flags,
-    ground_truth_flags,
-    lower_names,
-)
-from kdbench.evaluation.flat import FlatObjects, flatten, pairs_in_frames
-from kdbench.evaluation.matching import Changes, Pairs
-from kdbench.evaluation.matching import match as match_pairs
-from kdbench.evaluation.overlaps import bev_and_3d_overlaps, image_overlaps
+from kdbench.evaluation.difficulty import DIFFICULTIES
+from kdbench.evaluation.matching import Changes, by_rank
+from kdbench.evaluation.portions import OVERLAPS, portions
 from kdbench.evaluation.precision import SAMPLES, average_precision, precision_curves
-from kdbench.geometry.kitti_labels import KittiObjects, empty
+from kdbench.geometry.kitti_labels import KittiObjects
 
 METRICS = ("bbox", "aos", "bev", "3d")  # aos: orientation similarity of bbox matches
-OVERLAPS = ("bbox", "bev", "3d")  # the metrics that are an overlap of their own
-NO_ALPHA = -10  # a detection's alpha where its orientation is unknown
 
 
 @dataclass(frozen=True)
@@ -39,7 +30,7 @@ class Matches:
     classes: tuple[str, ...]  # lower case
     score: np.ndarray  # (n,) of the detections, best first
     frame: np.ndarray  # (n,) int64, index into `frames`
-    changes: dict[tuple[str, str, str], Changes]  # by class, overlap, difficulty; best first
+    changes: dict[tuple[str, str, str], Changes]  # by class, overlap, difficulty
     positives: dict[tuple[str, str], np.ndarray]  # by class, difficulty: (f,) int64
     oriented: bool  # whether every detection has an orientation
     fill_recall: bool  # see `precision_curves`
@@ -56,18 +47,19 @@ class Matches:
         for c, name in enumerate(self.classes):
             for d, difficulty in enumerate(DIFFICULTIES):
                 for overlap in OVERLAPS:
-                    both = self._curves(name, overlap, difficulty, weights)
+                    both = self.precision(name, overlap, difficulty, weights)
                     curves[c, METRICS.index(overlap), d] = both[0]
                     if overlap == "bbox":
                         curves[c, METRICS.index("aos"), d] = both[1] if self.oriented else np.nan
         return 100 * curves
 
-    def _curves(self, name, overlap, difficulty, weights) -> np.ndarray:
+    def precision(self, name: str, overlap: str, difficulty: str, weights: np.ndarray):
+        """`precision_curves` (2, 41) of one class, overlap and difficulty; weights (f,) int64."""
         changes = self.changes[name, overlap, difficulty]
         return precision_curves(
-            self.score, self.frame, changes.recalled, changes.true_positives,
-            changes.false_positives, changes.similarity, self.positives[name, difficulty], weights,
-            self.fill_recall,
+            self.score[changes.detection], self.frame[changes.detection], changes.recalled,
+            changes.true_positives, changes.false_positives, changes.similarity,
+            self.positives[name, difficulty], weights, self.fill_recall,
         )  # fmt: skip
 
     def average_precision(self, weights: np.ndarray | None = None) -> np.ndarray:
@@ -122,62 +114,25 @@ def match(
     """All matches between ground truth and detections; arguments and errors as `evaluate`."""
     if not ground_truth:
         raise DataError("no frames to evaluate")
-    truth = flatten(ground_truth.values())
-    nothing = empty()
-    found = flatten(detections.get(frame, nothing) for frame in ground_truth)
-    best_first = np.argsort(-found.objects.score, kind="stable")
     kinds = described(classes)
-    changes, positives = _match_all(truth, found, kinds, best_first)
+    parts = list(portions(ground_truth, detections, kinds))
+    score = np.concatenate([part.score for part in parts])
+    first = np.cumsum([0, *(len(part.score) for part in parts)])[:-1]
+    best_first = np.argsort(-score, kind="stable")
+    rank = np.empty(len(score), np.int32)
+    rank[best_first] = np.arange(len(score))
+    cells = list(parts[0].changes)
     return Matches(
         frames=tuple(ground_truth),
         classes=tuple(kind.key for kind in kinds),
-        score=found.objects.score[best_first],
-        frame=found.frame[best_first],
-        changes=changes,
-        positives=positives,
-        oriented=not (found.objects.alpha == NO_ALPHA).any(),
+        score=score[best_first],
+        frame=np.concatenate([part.frame for part in parts])[best_first],
+        # Taken out of the parts one by one, for all together are most of the memory.
+        changes={c: by_rank([part.changes.pop(c) for part in parts], first, rank) for c in cells},
+        positives={
+            key: np.concatenate([part.positives[key] for part in parts])
+            for key in parts[0].positives
+        },
+        oriented=all(part.oriented for part in parts),
         fill_recall=fill_recall,
     )
-
-
-def _match_all(
-    truth: FlatObjects, found: FlatObjects, kinds: tuple[ObjectClass, ...], best_first
-) -> tuple[dict, dict]:
-    """`Matches.changes` and `Matches.positives`."""
-    truth_names, found_names = lower_names(truth.objects), lower_names(found.objects)
-    candidates, part_in_stuff = _candidates(truth, found, truth_names)
-    alpha = truth.objects.alpha, found.objects.alpha
-    changes, positives = {}, {}
-    for kind in kinds:
-        for difficulty, rule in DIFFICULTIES.items():
-            truth_flags = ground_truth_flags(truth.objects, truth_names, kind, rule)
-            found_flags = detection_flags(found.objects, found_names, kind, rule)
-            counted = truth.frame[truth_flags == COUNTED]
-            positives[kind.key, difficulty] = np.bincount(counted, minlength=len(truth.start) - 1)
-            for overlap in OVERLAPS:
-                pairs = candidates[overlap].select(candidates[overlap].overlap > kind.overlap)
-                # DontCare regions are marked in the image only.
-                in_stuff = (part_in_stuff > kind.overlap) & (overlap == "bbox")
-                at_detection = match_pairs(
-                    pairs, truth.frame[pairs.truth], truth_flags, found_flags,
-                    found.objects.score, alpha, in_stuff,
-                )  # fmt: skip
-                changes[kind.key, overlap, difficulty] = at_detection.select(best_first)
-    return changes, positives
-
-
-def _candidates(truth: FlatObjects, found: FlatObjects, truth_names) -> tuple[dict, np.ndarray]:
-    """The pairs that overlap, by overlap; and the largest part (n,) of each detection's image
-    box that one DontCare region covers."""
-    i, j = pairs_in_frames(truth, found)
-    stuff = (truth_names == "dontcare")[i]
-    bbox, part = image_overlaps(truth.objects, found.objects, i, j)
-    part_in_stuff = np.zeros(len(found))
-    np.maximum.at(part_in_stuff, j[stuff], part[stuff])
-    i, j, bbox = i[~stuff], j[~stuff], bbox[~stuff]
-    bev, space = bev_and_3d_overlaps(truth.objects, found.objects, i, j)
-    pairs = {
-        name: Pairs(i, j, overlap).select(overlap > 0)
-        for name, overlap in zip(OVERLAPS, (bbox, bev, space), strict=True)
-    }
-    return pairs, part_in_stuff

@@ -7,7 +7,8 @@ sums of changes (`precision.py`), and no resample of the frames needs matching a
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numba import njit
@@ -30,24 +31,34 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Changes:
-    """What lowering the threshold past each of n detections' scores changes in its frame.
+    """What lowering the threshold past detections' scores changes in their frames.
 
-    Several detections of one frame with one score share their change among them.
+    Several detections of one frame with one score share their change among them. Those that change
+    nothing are left out: of hundreds of a frame most are of another class.
     """
 
-    recalled: np.ndarray  # (n,) bool: its score is where a ground truth is first found
-    true_positives: np.ndarray  # (n,) int64
-    false_positives: np.ndarray  # (n,) int64
-    similarity: np.ndarray  # (n,) float64, of orientation, summed over the true positives
+    detection: np.ndarray  # (k,) int32, which they are of, ascending
+    recalled: np.ndarray  # (k,) bool: its score is where a ground truth is first found
+    true_positives: np.ndarray  # (k,) int32
+    false_positives: np.ndarray  # (k,) int32
+    similarity: np.ndarray  # (k,) float64, of orientation, summed over the true positives
 
     def select(self, index: np.ndarray) -> "Changes":
-        """The changes of the detections at `index`, in its order."""
-        return Changes(
-            self.recalled[index],
-            self.true_positives[index],
-            self.false_positives[index],
-            self.similarity[index],
-        )
+        """The changes at `index` (a mask or integers)."""
+        return Changes(*(getattr(self, f.name)[index] for f in fields(self)))
+
+
+def by_rank(parts: Sequence[Changes], first: Sequence[int], rank: np.ndarray) -> Changes:
+    """The changes of parts as one, each detection by its place in a ranking.
+
+    first: of each part, how many detections come before its own; rank (n,) int32: the places of
+    all of them.
+    """
+    _, *columns = (np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Changes))
+    place = np.concatenate([rank[p.detection + n] for p, n in zip(parts, first, strict=True)])
+    order = np.full(len(rank), -1, np.int32)  # of two million quicker than sorting
+    order[place] = np.arange(len(place))
+    return Changes(place, *columns).select(order[order >= 0])
 
 
 def match(
@@ -59,7 +70,7 @@ def match(
     alpha: tuple[np.ndarray, np.ndarray],
     in_stuff: np.ndarray,
 ) -> Changes:
-    """The changes at each detection for one class, metric and difficulty.
+    """The changes for one class, metric and difficulty.
 
     pairs: what overlaps enough to match; pair_frame (p,) int64: their frames, ascending; flags:
     of `difficulty.py`; score (n,): of the detections; alpha: observation angles of ground truth
@@ -73,7 +84,11 @@ def match(
         pair_frame, pairs.truth, pairs.found, pairs.overlap,
         truth_flags, found_flags, score, *alpha, if_wrong,
     )  # fmt: skip
-    return Changes(recalled, true_positives, if_wrong - excused, similarity)
+    false_positives = if_wrong - excused
+    changes = recalled | (true_positives != 0) | (false_positives != 0) | (similarity != 0)
+    at = np.flatnonzero(changes)
+    counts = (x[at].astype(np.int32) for x in (true_positives, false_positives))
+    return Changes(at.astype(np.int32), recalled[at], *counts, similarity[at])
 
 
 @njit(cache=True, nogil=True)

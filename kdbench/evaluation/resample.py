@@ -14,7 +14,7 @@ import numpy as np
 
 from kdbench.evaluation.filled_ap import DIFFICULTY, METRICS, filled
 from kdbench.evaluation.kitti_ap import Matches
-from kdbench.evaluation.precision import average_precision, precision_curves
+from kdbench.evaluation.precision import average_precision
 
 DRAWS = 1000
 UNIT = 0.002  # percent: AP is kept as 16-bit multiples of it
@@ -34,19 +34,10 @@ def resampled_ap(matches: Matches, draws: int = DRAWS) -> np.ndarray:
     result = np.empty((len(METRICS), len(matches.classes), draws))
     for m, metric in enumerate(METRICS):
         for c, name in enumerate(matches.classes):
-            curves = np.stack([_curve(matches, name, metric, w) for w in weights])
+            curves = np.stack([matches.precision(name, metric, DIFFICULTY, w)[0] for w in weights])
             drawn = weights @ matches.positives[name, DIFFICULTY] > 0
             result[m, c] = np.where(drawn, 100 * average_precision(curves)[1], np.nan)
     return result
-
-
-def _curve(matches: Matches, name: str, metric: str, weights: np.ndarray) -> np.ndarray:
-    changes = matches.changes[name, metric, DIFFICULTY]
-    return precision_curves(
-        matches.score, matches.frame, changes.recalled, changes.true_positives,
-        changes.false_positives, changes.similarity, matches.positives[name, DIFFICULTY],
-        weights, matches.fill_recall,
-    )[0]  # fmt: skip
 
 
 def pack(ap: np.ndarray, frames: int, classes: tuple[str, ...]) -> dict[str, Any]:

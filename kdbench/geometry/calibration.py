@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from kdbench.errors import DataError
-from kdbench.storage.text import read_text
+from kdbench.storage.text import number, read_text
 
 # Key in the file -> shape of its matrix. Only these three are used.
 KEYS = {"P2": (3, 4), "R0_rect": (3, 3), "Tr_velo_to_cam": (3, 4)}
@@ -67,14 +67,23 @@ def parse_calibration(
     text: str, path: str = "<text>", spare: np.ndarray | None = None
 ) -> Calibration:
     """The calibration in the text of a KITTI calib file; `path` stands in error messages."""
-    rows = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
-    rows = {key.strip(): row for key, row in rows.items()}
+    rows = _rows(text, path)
     if spare is not None and not ("P2" in rows and is_camera(_matrix(rows, "P2", path))):
         rows["P2"] = _numbers(spare)
     calibration = Calibration(*(_matrix(rows, key, path) for key in KEYS))
     if abs(np.linalg.det(calibration.r0 @ calibration.velo_to_cam[:, :3])) < SINGULAR:
         raise DataError(f"{path}: R0_rect or Tr_velo_to_cam is singular: no rotation of the LiDAR")
     return calibration
+
+
+def _rows(text: str, path: str) -> dict[str, str]:
+    """The text after each key. Raises DataError for a key that is there twice, and not the same."""
+    rows: dict[str, str] = {}
+    for line in text.splitlines():
+        key, colon, row = line.partition(":")
+        if colon and rows.setdefault(key.strip(), row) != row:
+            raise DataError(f"{path}: {key.strip()} is given twice")
+    return rows
 
 
 def is_camera(p2: np.ndarray) -> bool:
@@ -87,13 +96,11 @@ def _matrix(rows: dict[str, str], key: str, path: str) -> np.ndarray:
     if key not in rows:
         raise DataError(f"{path}: no line {key}")
     try:
-        values = np.array([float(column) for column in rows[key].split()])
+        values = np.array([number(column) for column in rows[key].split()])
     except ValueError as error:
         raise DataError(f"{path}: {key}: {error}") from None
     if len(values) != np.prod(shape):
         raise DataError(f"{path}: {key} has {len(values)} numbers, expected {np.prod(shape)}")
-    if not np.isfinite(values).all():
-        raise DataError(f"{path}: {key}: a value is not finite")
     return values.reshape(shape)
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from kdbench.errors import DataError
-from kdbench.storage.text import read_text
+from kdbench.geometry.plain_rows import plain_rows
+from kdbench.storage.text import number, read_text
 
 COLUMNS = 15  # a label row; a result row has one more, the score
 NAMES = (
@@ -68,20 +69,15 @@ def parse(text: str, path: str = "<text>", scored: bool = False) -> KittiObjects
 
     An empty text is valid and means no object. KITTI's class names may be in any spelling, such as
     `car` or `dont_care`; others stay as they are. Raises DataError that names `path` and the line
-    when a row has the wrong number of columns or a column is not a finite number.
+    when a row has the wrong number of columns or a column is no number, or none that can be meant.
     """
-    rows = [line.split() for line in text.splitlines()]
     wanted = COLUMNS + 1 if scored else COLUMNS
-    filled = [row for row in rows if row]
-    if not filled:
-        return empty()
-    try:
-        table = np.array([[float(column) for column in row[1:]] for row in filled])
-    except ValueError:  # a word for a number, or rows of different lengths
-        table = np.zeros((0, 0))
-    if table.shape[-1] not in (wanted - 1, COLUMNS) or not np.isfinite(table).all():
-        table = _careful_table(rows, wanted, path)
-    return from_table([class_name(row[0]) for row in filled], table[:, : wanted - 1])
+    found = plain_rows(text)
+    if found is None or found[1].shape[1] not in (wanted - 1, COLUMNS):
+        found = _careful_rows(text, wanted, path)
+    names, table = found
+    spelled = {name: class_name(name) for name in set(names)}
+    return from_table([spelled[name] for name in names], table[:, : wanted - 1])
 
 
 def class_name(written: str) -> str:
@@ -97,26 +93,24 @@ def letters(name: str) -> str:
 _SPELLINGS = {letters(name): name for name in NAMES}
 
 
-def _careful_table(rows: list[list[str]], wanted: int, path: str) -> np.ndarray:
-    """The numbers of the filled rows, cut to `wanted` columns; names the first bad line."""
-    table = []
-    for number, row in enumerate(rows, start=1):
-        if not row:
+def _careful_rows(text: str, wanted: int, path: str) -> tuple[list[str], np.ndarray]:
+    """Names and numbers of the filled rows, cut to `wanted` columns; names the first bad line."""
+    names, table = [], []
+    for i, line in enumerate(text.splitlines(), start=1):
+        if not (row := line.split()):
             continue
         if len(row) not in (wanted, COLUMNS + 1):
-            raise DataError(f"{path}, line {number}: {len(row)} columns, expected {wanted}")
-        table.append(_numbers(row[1:], path, number)[: wanted - 1])
-    return np.array(table)
+            raise DataError(f"{path}, line {i}: {len(row)} columns, expected {wanted}")
+        names.append(row[0])
+        table.append(_numbers(row[1:], path, i)[: wanted - 1])
+    return names, np.array(table).reshape(-1, wanted - 1)
 
 
 def _numbers(columns: list[str], path: str, line: int) -> list[float]:
     try:
-        values = [float(column) for column in columns]
+        return [number(column) for column in columns]
     except ValueError as error:
         raise DataError(f"{path}, line {line}: {error}") from None
-    if not np.isfinite(values).all():
-        raise DataError(f"{path}, line {line}: a value is not finite")
-    return values
 
 
 def read(path: Path | str, scored: bool = False) -> KittiObjects:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from kdbench.errors import KdbenchError
 from kdbench.evaluation.filled_ap import ap_of
+from kdbench.leaderboard.form import check_form, named
 from kdbench.runs.records import Record, check_hash, each_record
 from kdbench.runs.settings import budget_of
 from kdbench.runs.spec import RunSpec
@@ -18,21 +19,32 @@ def readable(results: Path, problems: list[str], budget: float | None = None) ->
     records = []
     for record in each_record(results, problems):
         try:
-            check_hash(record)
+            found = _checked(record)
             if not _is_of(budget, record):
                 continue
         except KdbenchError as error:
             problems.append(str(error))
         else:
-            records.append(needed(record))
+            records.append(found)
     return records
+
+
+def _checked(record: Record) -> Record:
+    """What `needed` leaves of a record. Raises KdbenchError where that is damaged."""
+    try:
+        found = needed(record)
+    except (TypeError, AttributeError, KeyError, IndexError) as error:
+        raise KdbenchError(f"{named(record)}: its figures cannot be read ({error})") from None
+    check_form(found)
+    check_hash(found)
+    return found
 
 
 def needed(record: Record) -> Record:
     """The record without what no table shows: thousands of them are in memory at once."""
-    metrics = record["metrics"]
-    metrics["ap"] = ap_of(metrics)
-    metrics.pop("kitti", None)
+    for scored in (record["metrics"], *(record.get("transfer") or [])):
+        scored["ap"] = ap_of(scored)
+        scored.pop("kitti", None)
     record["latency"].pop("samples", None)
     return record
 

@@ -35,10 +35,10 @@ def write_record(results: Path, record: Record) -> Path:
 def read_record(path: Path) -> Record:
     """One record. Raises KdbenchError that names the file when it is damaged or another schema."""
     try:
-        record = json.loads(path.read_text())
+        record = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise KdbenchError(f"{path}: cannot be read ({error.strerror})") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise KdbenchError(f"{path}: not a record, damaged JSON ({error})") from None
     return checked(record, str(path))
 

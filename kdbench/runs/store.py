@@ -85,6 +85,8 @@ def load_weights(path: Path, detector: Detector) -> str:
         tensors = unpacked(tensors)
         if checksum(tensors) != expected:
             raise DataError(f"{path}: damaged, its checksum does not fit")
+        if broken := [name for name, x in tensors.items() if not x.isfinite().all()]:
+            raise DataError(f"{path}: {broken[0]} holds a value that is not finite")
         detector.load_state_dict(tensors)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file of weights") from None

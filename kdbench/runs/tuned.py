@@ -5,13 +5,24 @@ are would compare weights, not methods. `tuned/<detector>/<method>.json` holds w
 one and the same budget for all, what came of it, and the factor that is the default since.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
+from kdbench.errors import UsageError
 from kdbench.registry import methods
+from kdbench.storage.form import NUMBER, Maybe, OrNone, misfit
+from kdbench.storage.reading import read_json
 
 FOLDER = Path(__file__).parent / "tuned"
+_SOME = OrNone(NUMBER)
+FORM = {
+    "method": str,
+    "scale": NUMBER,
+    "published_share": _SOME,
+    "helps": Maybe(bool),
+    "candidates": [{"name": str, "scale": NUMBER, "bev_map": _SOME, "3d_map": _SOME}],
+}
+ZERO = {"bev_map": NUMBER, "3d_map": NUMBER, "noise": NUMBER}  # what students without a method did
 
 
 def tuned_name(method: str, variant: str | None) -> str:
@@ -36,4 +47,14 @@ def is_switched_down(detector: str, method: str, scale: float, variant: str | No
 def outcome(detector: str, method: str, variant: str | None = None) -> dict[str, Any]:
     """What `kdbench tune` wrote of a method; empty where it was not tuned."""
     path = FOLDER / detector / f"{tuned_name(method, variant)}.json"
-    return json.loads(path.read_text()) if path.exists() else {}
+    return read_tuned(path) if path.exists() else {}
+
+
+def read_tuned(path: Path, form: dict = FORM) -> dict:
+    """What `kdbench tune` wrote to a file. Raises UsageError that names a damaged one."""
+    found = read_json(path)
+    if problem := misfit(found, form):
+        raise UsageError(f"{path}: not what `kdbench tune` writes, {problem}: remove it")
+    if any(not scale >= 0 for scale in (found.get("scale", 0.0), found.get("noise", 0.0))):
+        raise UsageError(f"{path}: scale and noise are 0 or more: remove it")
+    return found

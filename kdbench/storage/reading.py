@@ -5,6 +5,7 @@ dates and sets what a record cannot hold.
 """
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,9 @@ def read_yaml(path: Path) -> dict[Any, Any]:
 def read_json(path: Path) -> Any:
     """The value in a JSON file, infinity and NaN not among them. Raises UsageError."""
     try:
-        return json.loads(read_utf8(path), parse_constant=_constant, object_pairs_hook=_once)
+        return json.loads(
+            read_utf8(path), parse_constant=_constant, parse_float=_finite, object_pairs_hook=_once
+        )
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{path}: not valid JSON ({error})") from None
 
@@ -91,6 +94,13 @@ def read_utf8(path: Path) -> str:
 
 def _constant(name: str):
     raise ValueError(f"{name} is not a number of JSON")
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        raise ValueError(f"{digits} is too large")
+    return value
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

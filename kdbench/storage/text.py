@@ -1,10 +1,31 @@
 """Text files as the world writes them."""
 
+import math
+import re
 from pathlib import Path
 
 from kdbench.errors import DataError
 
 _MARK = "\ufeff"  # the byte order mark that Windows editors put first, and `cat` then in the middle
+
+MOST = 2.0**53
+_STRANGE = re.compile(r"_|[^\x00-\x7f]")  # what Python takes in a number, and other readers do not
+
+
+def number(written: str) -> float:
+    """A number of up to 2^53 in decimal digits. Raises ValueError that says what is none.
+
+    `1_0` and digits of other scripts are none: read as far as other programs read them, they are
+    other numbers. Greater ones are no pixels and no metres, and overflow when they are multiplied.
+    """
+    if _STRANGE.search(written):
+        raise ValueError(f"could not convert string to float: {written!r}")
+    value = float(written)
+    if not math.isfinite(value):
+        raise ValueError("a value is not finite")
+    if abs(value) > MOST:
+        raise ValueError(f"{written} is too large")
+    return value
 
 
 def read_text(path: Path | str, what: str) -> str:

@@ -16,6 +16,7 @@ from kdbench.errors import DataError, KdbenchError
 from kdbench.storage.files import write_bytes
 
 MARK = b"kdbench sha256"  # between torch's part and the checksum of it
+FIXED = ("weight_decay", "eps", "amsgrad", "maximize")  # of an optimiser's groups
 
 
 class Damaged(DataError):
@@ -63,8 +64,8 @@ class State:
             return False
         try:
             self._take(values)
-        except (RuntimeError, ValueError, KeyError) as error:
-            reason = str(error).splitlines()[0]
+        except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise KdbenchError(
                 f"{path}: of another network or method, was a plugin changed? ({reason}); --force "
                 "trains anew"
@@ -72,6 +73,7 @@ class State:
         return True
 
     def _take(self, values: dict[str, Any]) -> None:
+        settings = self._settings()
         self.student.load_state_dict(values["student"])
         self.method.load_state_dict(values["method"])
         self.optimizer.load_state_dict(values["optimizer"])
@@ -80,7 +82,27 @@ class State:
         if self.average is not None:
             self.average.load_state_dict(values["average"])
         torch.set_rng_state(values["random"])
-        self.step, self.seconds = int(values["step"]), float(values["seconds"])
+        self.step, self.seconds = values["step"], float(values["seconds"])
+        if self._settings() != settings:
+            raise ValueError("its optimiser or schedule has other settings")
+        self._check()
+
+    def _settings(self) -> list:
+        """What of optimiser and schedule no step changes."""
+        groups = [{k: g[k] for k in FIXED} for g in self.optimizer.param_groups]
+        return [groups, *(vars(self.schedule)[k] for k in ("total_steps", "_schedule_phases"))]
+
+    def _check(self) -> None:
+        """Raises ValueError for what no optimiser and no schedule of this training had."""
+        last = self.schedule.total_steps - 1
+        if type(self.step) is not int or not 0 <= self.step <= last:
+            raise ValueError(f"step {self.step} of {last}")
+        if self.schedule.last_epoch != self.step:
+            raise ValueError(f"the schedule is at step {self.schedule.last_epoch}, not {self.step}")
+        for parameter, moments in self.optimizer.state.items():
+            for name in ("exp_avg", "exp_avg_sq"):
+                if moments[name].shape != parameter.shape:
+                    raise ValueError(f"{name} of a parameter has another shape")
 
 
 def sealed(data: bytes) -> bytes:

@@ -1,10 +1,12 @@
 """`kdbench tune` as a person meets it."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from kdbench.cli import main
+from kdbench.errors import UsageError
 from kdbench.runs.settings import build_spec
 
 ZERO = {"bev_map": 3.0, "3d_map": 2.0, "noise": 1.0, "runs": []}
@@ -76,3 +78,24 @@ def test_mistakes_get_one_line_and_an_exit_code(kdbench, arguments, code, messag
     assert found == code
     assert message in err
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("kd", ""), ("kd", "[]"), ("kd", "{}"), ("kd", '{"scale": 1'), ("none-x4", '{"noise": -1}')],
+)
+def test_a_damaged_outcome_is_named(kdbench, name, text):
+    path = Path(f"results/tuned/pointpillars/{name}.json")
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    code, out, err = kdbench("kd", "--quiet")
+    assert code == 2 and out == ""
+    assert f"error: {path}: not " in err.splitlines()[-1]
+
+
+def test_a_damaged_default_is_named(kdbench, tmp_path):
+    path = tmp_path / "defaults/pointpillars/kd.json"
+    path.parent.mkdir(parents=True)
+    path.write_text('{"scale": "4"}')
+    with pytest.raises(UsageError, match="kd.json: not what `kdbench tune` writes"):
+        build_spec(method="kd")

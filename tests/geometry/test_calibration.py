@@ -80,7 +80,10 @@ def _without(key):
         (_without("R0_rect"), "calib.txt: no line R0_rect"),
         (_without("R0_rect") + "R0_rect: 1 2 3\n", "calib.txt: R0_rect has 3 numbers, expected 9"),
         (_without("P2") + "P2:" + 12 * " nan", "calib.txt: P2: a value is not finite"),
+        (_without("P2") + "P2:" + 12 * " 1e200", "calib.txt: P2: 1e200 is too large"),
+        (_without("P2") + "P2: 1_0", "calib.txt: P2: could not convert string to float: '1_0'"),
         (_without("P2") + "P2: 1 two", "calib.txt: P2: could not convert string to float: 'two'"),
+        (TEXT + "P2: 1 2 3\n", "calib.txt: P2 is given twice"),
         ("", "calib.txt: no line P2"),
     ],
 )
@@ -88,6 +91,10 @@ def test_damaged_text(text, message):
     with pytest.raises(DataError) as error:
         parse_calibration(text, "calib.txt")
     assert str(error.value) == message
+
+
+def test_the_same_line_twice_does_no_harm():
+    assert np.array_equal(parse_calibration(2 * TEXT).p2, parse_calibration(TEXT).p2)
 
 
 def test_missing_file(tmp_path):

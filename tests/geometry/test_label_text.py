@@ -38,3 +38,10 @@ def test_another_encoding_is_named(tmp_path, encoding):
     path.write_bytes(ROW.encode(encoding))
     with pytest.raises(DataError, match="000000.txt: cannot be read as a label file .*as UTF-8$"):
         kitti_labels.read(path)
+
+
+@pytest.mark.parametrize("written", ["1_0", "٣", "1e999", "nan", "0x10", "1e300", "9" * 30])
+def test_a_number_is_finite_in_plain_digits_and_not_too_large(written):
+    for column in ("4.00", " 0 "):  # the length, and the level of occlusion, a whole number
+        with pytest.raises(DataError, match="line 1: .*(could not convert|not finite|too large)"):
+            kitti_labels.parse(ROW.replace(column, f" {written} "))

@@ -9,6 +9,8 @@ from kdbench.leaderboard.rows import leaderboard
 from kdbench.runs import tuned
 from kdbench.runs.spec import MethodSpec
 
+CANDIDATE = {"name": "2%", "scale": 0.02, "bev_map": 1.0, "3d_map": 1.0}
+
 
 @pytest.fixture
 def notes(record, student, tmp_path, monkeypatch):
@@ -17,7 +19,10 @@ def notes(record, student, tmp_path, monkeypatch):
     (tmp_path / "pointpillars").mkdir()
 
     def make(scale: float, **outcome) -> str:
-        found = {"scale": 0.02, "helps": False, "candidates": [{}, {}]} | outcome
+        found = {
+            "method": "fitnet", "scale": 0.02, "published_share": None, "helps": False,
+            "candidates": [CANDIDATE] * 2,
+        } | outcome  # fmt: skip
         (tmp_path / "pointpillars/fitnet.json").write_text(json.dumps(found))
         spec = replace(student("fitnet"), method=MethodSpec("fitnet", {}, scale))
         rows = leaderboard([record(student("none"), 40.0), record(spec, 41.0)])
@@ -31,5 +36,5 @@ def test_a_factor_that_is_small_for_want_of_a_better_one_is_named(notes):
 
 
 def test_other_factors_and_methods_that_gained_are_not(notes):
-    for text in (notes(1.0), notes(0.02, helps=True), notes(0.02, candidates=[{}])):
+    for text in (notes(1.0), notes(0.02, helps=True), notes(0.02, candidates=[CANDIDATE])):
         assert "Switched down" not in text

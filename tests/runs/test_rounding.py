@@ -4,6 +4,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from kdbench.errors import DataError
 from kdbench.runs import store
 from kdbench.runs.build import build_detector
 from kdbench.runs.rounding import packed, round_matrices, unpacked
@@ -57,3 +58,12 @@ def test_weights_that_would_lose_something_are_written_as_they_are():
         "matrix": torch.float16, "bias": torch.float32,
     }  # fmt: skip
     assert all(x.equal(exact[n]) for n, x in unpacked(packed(exact)).items())
+
+
+def test_weights_that_are_not_finite_are_refused(network, tmp_path, monkeypatch):
+    monkeypatch.setenv("KDBENCH_HOME", str(tmp_path))
+    spec = build_spec(profile="tiny", ratio=16)
+    next(network.parameters()).data.fill_(float("nan"))
+    store.save_weights(spec, network)
+    with pytest.raises(DataError, match="holds a value that is not finite"):
+        store.load_trained(spec)

@@ -109,13 +109,16 @@ def test_retired_settings_are_still_read_and_named(given, taken):
     assert spec == build_spec(method="kd", overrides=taken)
 
 
+TUNED = {"method": "kd", "published_share": None, "candidates": []}
+
+
 @pytest.fixture
 def tuned(tmp_path, monkeypatch):
     """Factors that were found: 0.5 for kd, 4 for its variant mse."""
     monkeypatch.setattr("kdbench.runs.tuned.FOLDER", tmp_path)
     (tmp_path / "pointpillars").mkdir()
     for name, scale in (("kd", 0.5), ("kd-mse", 4.0)):
-        (tmp_path / f"pointpillars/{name}.json").write_text(json.dumps({"scale": scale}))
+        (tmp_path / f"pointpillars/{name}.json").write_text(json.dumps(TUNED | {"scale": scale}))
 
 
 @pytest.mark.parametrize(

@@ -76,3 +76,11 @@ def test_a_value_of_the_command_line_is_read_as_in_a_file():
     assert parse_yaml("[1, 2]", "--set x") == [1, 2]
     with pytest.raises(UsageError, match="--set x: not valid YAML"):
         parse_yaml("{a: 1, a: 2}", "--set x")
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "NaN", "Infinity"])
+def test_a_number_in_json_is_finite(tmp_path, number):
+    path = tmp_path / "f.json"
+    path.write_text(f"[{number}]")
+    with pytest.raises(UsageError, match="not valid JSON"):
+        read_json(path)

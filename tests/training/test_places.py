@@ -1,6 +1,7 @@
 """Places that are full: what is trained is not lost, and the place is named."""
 
 import errno
+import io
 import os
 import signal
 
@@ -13,6 +14,7 @@ from kdbench.runs.store import checksum
 from kdbench.storage import files
 from kdbench.storage.files import CannotWrite
 from kdbench.training import loop
+from kdbench.training.checkpoint import sealed
 from kdbench.training.loop import Training
 from kdbench.training.networks import build_networks
 
@@ -147,3 +149,31 @@ def test_a_checkpoint_of_another_method_is_refused_in_one_line(
     training(make_spec(), dataset, tmp_path).run()
     with pytest.raises(KdbenchError, match="checkpoint.pt: of another network or method"):
         training(make_spec(ratio=16.0), dataset, tmp_path).run()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda values: values.update(step=9),
+        lambda values: values.update(step=None),
+        lambda values: values.update(student=[]),
+        lambda values: values.pop("schedule"),
+        lambda values: values["schedule"].update(total_steps=100),
+        lambda values: values["optimizer"]["param_groups"][0].update(weight_decay=1.0),
+        lambda values: values["optimizer"]["state"][0].update(exp_avg=torch.zeros(3)),
+    ],
+)
+def test_a_checkpoint_that_was_changed_and_signed_again_is_refused_in_one_line(
+    make_spec, dataset, tmp_path, monkeypatch, change
+):
+    monkeypatch.setattr(loop, "SAVE_SECONDS", 0.0)
+    training(make_spec(), dataset, tmp_path).run()
+    path = tmp_path / "checkpoint.pt"
+    values = torch.load(path, weights_only=True)
+    change(values)
+    buffer = io.BytesIO()
+    torch.save(values, buffer)
+    path.write_bytes(sealed(buffer.getvalue()))
+    with pytest.raises(KdbenchError, match="checkpoint.pt: of another network") as error:
+        training(make_spec(), dataset, tmp_path).run()
+    assert "\n" not in str(error.value)
