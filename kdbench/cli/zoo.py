@@ -80,6 +80,9 @@ def publish(record: str, folder: str | None, record_only: bool) -> None:
     found = read_record(Path(record))
     for path in publishing.publish(found, Path(folder) if folder else None, record_only):
         console.print(f"wrote {path}", soft_wrap=True, markup=False)
+    line = verified.entry_of(read_record(path))  # the last one is the record
+    told = f"not verified, unless this line is in {verified.list_path().name}: {line}"
+    console.print(told, soft_wrap=True, markup=False)
 
 
 def _off(entry: Entry) -> str | None:

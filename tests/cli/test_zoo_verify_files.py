@@ -84,3 +84,16 @@ def test_only_the_maintainers_list_says_what_is_verified(tmp_path, monkeypatch, 
 
 def test_all_that_is_published_is_verified():
     assert all(verified.is_verified(record) for record in published.records())
+
+
+def test_publishing_says_the_line_that_verifies(kdbench, sent, tmp_path, monkeypatch):
+    monkeypatch.setattr(published, "FOLDER", tmp_path / "published")
+    code, _, err = kdbench("zoo", "publish", sent(), "--record-only")
+    assert code == 0
+    line = re.search(r"in verified.txt: (.*)", err).group(1)
+    (record,) = published.records()
+    assert not verified.is_verified(record)
+    assert "good, not verified" in kdbench("zoo", "verify")[2]
+    verified.list_path().write_text(line)
+    assert verified.is_verified(record)
+    assert "not verified" not in kdbench("zoo", "verify")[2]
