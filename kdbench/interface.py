@@ -16,8 +16,6 @@ from kdbench.errors import KdbenchError as KdbenchError
 from kdbench.errors import Note
 from kdbench.evaluation.kitti_ap import evaluate as kitti_ap
 from kdbench.evaluation.result_files import Source, read_labels, read_results
-from kdbench.imports.named import named_network
-from kdbench.imports.teaching import teacher_named
 from kdbench.leaderboard.reading import readable
 from kdbench.leaderboard.rows import leaderboard, with_own
 from kdbench.leaderboard.tables import data_frame
@@ -27,9 +25,11 @@ from kdbench.runs.listing import method_rows
 from kdbench.runs.lookup import Named
 from kdbench.runs.model import Model
 from kdbench.runs.model import Prediction as Prediction
+from kdbench.runs.network import named_network
 from kdbench.runs.records import Record
 from kdbench.runs.settings import build_spec
 from kdbench.runs.step_costs import read_step_costs
+from kdbench.runs.teaching import teacher_named
 from kdbench.training.progress import Reporter
 from kdbench.training.run import Runner
 

@@ -14,8 +14,8 @@ from kdbench.export import openpcdet
 from kdbench.export.export import card_path, export, format_named
 from kdbench.export.parity import MAPS, Parity
 from kdbench.export.smaller import Form
-from kdbench.imports.named import named_network
 from kdbench.measure.inputs import spread
+from kdbench.runs.network import named_network
 
 FRAMES = 50
 

@@ -21,7 +21,6 @@ from kdbench.cli.measured import (
 from kdbench.cli.output import console, json_option, write_json
 from kdbench.dataset import Dataset
 from kdbench.detector import Detector
-from kdbench.imports.named import Network
 from kdbench.measure.compression import network_size
 from kdbench.measure.contention import DISTURBED
 from kdbench.measure.device import resolve_device
@@ -33,6 +32,7 @@ from kdbench.measure.roofline import attained, measured_peak
 from kdbench.measure.speed_up import ready, speed_up
 from kdbench.measure.stages import stage_times
 from kdbench.runs.build import build_detector
+from kdbench.runs.network import Network
 from kdbench.runs.settings import parse_overrides
 
 RANDOM_NOTE = (

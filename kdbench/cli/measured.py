@@ -10,11 +10,11 @@ from rich.table import Table
 from kdbench.classes import KITTI, ObjectClass, unit_sized
 from kdbench.dataset import Dataset
 from kdbench.errors import UsageError
-from kdbench.imports.named import Network, named_network
 from kdbench.measure.inputs import Inputs, from_dataset, generated
 from kdbench.registry import detectors
 from kdbench.registry.options import complete
 from kdbench.registry.suggest import unknown
+from kdbench.runs.network import Network, named_network
 from kdbench.runs.profiles import PROFILES
 from kdbench.runs.settings import build_spec
 from kdbench.runs.spec import DetectorSpec, RunSpec

@@ -13,9 +13,9 @@ from kdbench.detector import Detector
 from kdbench.errors import UsageError
 from kdbench.geometry import kitti_labels
 from kdbench.geometry.kitti_labels import KittiObjects
-from kdbench.imports.named import named_network
 from kdbench.measure.device import resolve_device
 from kdbench.registry import datasets
+from kdbench.runs.network import named_network
 from kdbench.storage.files import write_text
 from kdbench.training.data import build_dataset
 from kdbench.training.evaluate import SPLITS, detect, kitti_results, score

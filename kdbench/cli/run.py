@@ -8,7 +8,6 @@ from rich.console import Console
 from kdbench.cli.options import plugin_option, set_option
 from kdbench.cli.output import console, json_option, write_json
 from kdbench.errors import UsageError
-from kdbench.imports.teaching import teacher_named
 from kdbench.leaderboard.rows import leaderboard
 from kdbench.leaderboard.tables import rich_tables
 from kdbench.measure.device import resolve_device
@@ -18,6 +17,7 @@ from kdbench.runs.records import Record, find_record
 from kdbench.runs.settings import build_spec, parse_overrides, read_config
 from kdbench.runs.spec import RunSpec
 from kdbench.runs.store import run_folder
+from kdbench.runs.teaching import teacher_named
 from kdbench.runs.validity import check_spec, typed
 from kdbench.storage.reading import read_json
 from kdbench.training import processes

@@ -11,13 +11,13 @@ import click
 from kdbench.cli.options import PLUGINS, plugin_option, set_option
 from kdbench.cli.output import console, json_option, write_json
 from kdbench.errors import KdbenchError, UsageError
-from kdbench.imports.teaching import teacher_named
 from kdbench.measure.device import resolve_device
 from kdbench.registry import methods as method_registry
 from kdbench.registry.suggest import unknown
 from kdbench.runs.records import check_writable, find_record
 from kdbench.runs.settings import parse_overrides
 from kdbench.runs.spec import DatasetSpec, RunSpec
+from kdbench.runs.teaching import teacher_named
 from kdbench.storage.reading import read_yaml
 from kdbench.sweep.local import LocalEngine, cores, log_path
 from kdbench.sweep.plan import FAILED, SKIPPED, Cell, expand, plan, taught

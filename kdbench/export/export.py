@@ -15,10 +15,10 @@ from kdbench.errors import UsageError
 from kdbench.export import onnx_file, pt2_file
 from kdbench.export.parity import check, compare
 from kdbench.export.smaller import CALIBRATION, TIMED, Form, Inputs, form_path, in_turns, make
-from kdbench.imports.named import Network
 from kdbench.measure.inference import fused
 from kdbench.measure.inputs import spread
 from kdbench.registry.suggest import unknown
+from kdbench.runs.network import Network
 from kdbench.storage.files import replacing, write_text
 
 FORMATS: dict[str, ModuleType] = {"onnx": onnx_file, "pt2": pt2_file}
@@ -54,11 +54,7 @@ def export(
     of `smaller`, forms of an ONNX file (`smaller.py`), is written beside it with a card.
     """
     paths = [path, *(form_path(path, name) for name in smaller)]
-    for each in paths:
-        if each.is_dir():
-            raise UsageError(f"{each}: a folder; give the file to write")
-    if "int8" in smaller and not dataset.ids("train"):
-        raise UsageError(f"--int8: dataset {dataset.name!r} has no training frames to calibrate on")
+    _check(paths, smaller, dataset)
     detector = detector.cpu().eval().requires_grad_(False)
     detector.graph()  # says what is in the way, if anything is
     with ExitStack() as stack:
@@ -67,15 +63,14 @@ def export(
         folded = fused(detector, example)
         graph = folded.graph().eval().to(memory_format=torch.contiguous_format)
         kind.write(graph, graph.inputs(folded.prepare(example)), files[0], opset)
-        programs = [kind.Program(files[0])]
-        parities = [compare(detector, graph, programs[0], dataset, ids)]
+        parities = [compare(detector, graph, kind.Program(files[0]), dataset, ids)]
         check(parities[0])
-        if smaller:
-            training = _inputs(detector, graph, dataset, spread(dataset.ids("train"), CALIBRATION))
-            for name, file in zip(smaller, files[1:], strict=True):
-                make(name, files[0], file, training)
-                programs.append(kind.Program(file))
-                parities.append(compare(detector, graph, programs[-1], dataset, ids))
+        learned_from = spread(dataset.ids("train"), CALIBRATION) if "int8" in smaller else []
+        training = _inputs(detector, graph, dataset, learned_from)
+        for name, file in zip(smaller, files[1:], strict=True):
+            make(name, files[0], file, training)
+            parities.append(compare(detector, graph, kind.Program(file), dataset, ids))
+        programs = [kind.Program(file) for file in files] if smaller else []
         times = _times(programs, _inputs(detector, graph, dataset, ids[:TIMED]))
         rows = zip(("float32", *smaller), paths, parities, times, files, strict=True)
         forms = [Form(*row, file.stat().st_size) for *row, file in rows]
@@ -83,6 +78,14 @@ def export(
             text = json.dumps(_card(network, graph.card, form), indent=1)
             write_text(card_path(form.path), text + "\n")
     return forms
+
+
+def _check(paths: list[Path], smaller: Sequence[str], dataset: Dataset) -> None:
+    for path in paths:
+        if path.is_dir():
+            raise UsageError(f"{path}: a folder; give the file to write")
+    if "int8" in smaller and not dataset.ids("train"):
+        raise UsageError(f"--int8: dataset {dataset.name!r} has no training frames to calibrate on")
 
 
 @torch.no_grad()
@@ -93,7 +96,7 @@ def _inputs(detector: Detector, graph: Graph, dataset: Dataset, ids: list[str]) 
 
 def _times(programs: list, frames: list[Inputs]) -> list[float | None]:
     """Medians of programs in turns; nothing is timed where there is nothing beside it."""
-    return in_turns(programs, frames) if len(programs) > 1 else [None]
+    return in_turns(programs, frames) if programs else [None]
 
 
 def _card(network: Network, graph: dict, form: Form) -> dict:

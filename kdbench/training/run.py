@@ -11,7 +11,6 @@ from kdbench.classes import unit_sized
 from kdbench.dataset import Dataset
 from kdbench.detector import Detector
 from kdbench.errors import DataError
-from kdbench.imports.teaching import adopt
 from kdbench.measure.compression import compression, parameters
 from kdbench.measure.device import check_precision, resolve_device
 from kdbench.measure.environment import environment
@@ -24,6 +23,7 @@ from kdbench.runs.build import build_detector, build_method, classes_of
 from kdbench.runs.records import SCHEMA, Record, check_writable, find_record, write_record
 from kdbench.runs.rounding import round_matrices
 from kdbench.runs.spec import RunSpec
+from kdbench.runs.teaching import adopt
 from kdbench.storage.files import CannotWrite, check_place
 from kdbench.storage.home import home
 from kdbench.taps import require

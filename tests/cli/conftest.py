@@ -7,8 +7,8 @@ import torch
 import yaml
 
 from kdbench.cli import main
-from kdbench.imports.teaching import teacher_named
 from kdbench.registry import detectors
+from kdbench.runs.teaching import teacher_named
 
 CLASSES = ("Car", "Pedestrian", "Cyclist")
 NORM = ("weight", "bias", "running_mean", "running_var")

@@ -47,7 +47,7 @@ def record(tmp_path, monkeypatch):
     network = build_detector(spec.detector, Dataset.classes)
     torch.nn.init.constant_(network.head.outputs.bias, 2.0)  # finds something
     monkeypatch.setattr("kdbench.training.data.build_dataset", lambda spec, root: Two())
-    monkeypatch.setattr("kdbench.imports.named.load_recorded", lambda record: network)
+    monkeypatch.setattr("kdbench.runs.network.load_recorded", lambda record: network)
     monkeypatch.setattr(inputs, "collate", lambda frames: clouds[frames[0]])
     path = tmp_path / "record.json"
     parts = dict.fromkeys(("metrics", "cost", "latency", "training"), {})

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from kdbench.imports import store
+from kdbench.runs.imported import folder
 from kdbench.runs.inheritance import inherited
 from kdbench.runs.settings import build_spec
 from kdbench.runs.spec import RunSpec
@@ -54,14 +54,14 @@ def test_it_is_known_by_its_weights_whatever_its_name(kdbench, imported, tiny):
     assert code == 0, err
     path = next(Path("results").rglob("kd/seed*.json"))
     same = ["run", "--spec", path, "--data-root", tiny[-1], "--results", "again"]
-    store.folder("public").rename(store.folder("other"))
+    folder("public").rename(folder("other"))
     for file in Path("home/runs").rglob("*.safetensors"):
         file.unlink()
     assert kdbench(*same)[0] == 0
     again = next(Path("again").rglob("kd/seed*.json"))
     first, second = (json.loads(p.read_text()) for p in (path, again))
     assert first["weights_sha256"] == second["weights_sha256"]
-    store.folder("other").rename(Path("gone"))
+    folder("other").rename(Path("gone"))
     for file in Path("home/runs").rglob("*.safetensors"):
         file.unlink()
     code, _, err = kdbench(*same, "--force")
@@ -109,7 +109,7 @@ def test_mistakes_get_one_line(kdbench, imported, tiny, pcdet_pointpillar, argum
 
 def test_a_damaged_import_is_named(kdbench, imported, tiny):
     imported()
-    (store.folder("public") / "model.safetensors").write_bytes(b"short")
+    (folder("public") / "model.safetensors").write_bytes(b"short")
     code, _, err = kdbench("run", *tiny, "--teacher", "public", "--method", "kd")
     assert code == 4 and "model.safetensors: cannot be used as weights" in err
 

@@ -12,6 +12,7 @@ from kdbench.imports.cases import config_of, read_cases, read_inputs
 from kdbench.imports.map_arrays import batch_of
 from kdbench.imports.network import import_network
 from kdbench.ops.fold import fold_norms
+from kdbench.runs.imported import folder, load
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def kept(shared, tmp_path, monkeypatch):
 @torch.no_grad()
 def test_a_kept_network_gives_the_same_taps(kept):
     imported, folder = kept
-    network = store.load("mine")
+    network = load("mine")
     cases, skipped = read_cases(folder, None)
     assert [case.name for case in cases] == ["synthetic"] and "--data-root" in skipped[0]
     batch = batch_of(cases[0].points)
@@ -56,11 +57,11 @@ def test_its_graph_pads_as_it_does(kept):
 
 def test_what_is_not_there_or_damaged_is_told(kept):
     with pytest.raises(UsageError, match="did you mean 'mine'"):
-        store.load("mime")
-    weights = store.folder("mine") / "model.safetensors"
+        load("mime")
+    weights = folder("mine") / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-9])
     with pytest.raises(DataError, match="cannot be used as weights"):
-        store.load("mine")
-    (store.folder("mine") / "network.json").write_text("{")
+        load("mine")
+    (folder("mine") / "network.json").write_text("{")
     with pytest.raises(DataError, match="damaged"):
-        store.load("mine")
+        load("mine")

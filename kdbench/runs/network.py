@@ -6,8 +6,8 @@ from typing import Any
 
 from kdbench.detector import Detector
 from kdbench.errors import UsageError
-from kdbench.imports import store
 from kdbench.registry import datasets
+from kdbench.runs import imported
 from kdbench.runs.build import same_classes
 from kdbench.runs.inheritance import check_classes
 from kdbench.runs.lookup import Named, named_record
@@ -21,7 +21,7 @@ class Network:
     """A trained network: that of a run's record, or an imported one."""
 
     record: Record | None = None
-    kept: store.Kept | None = None
+    kept: imported.Kept | None = None
 
     @property
     def run(self) -> RunSpec | None:
@@ -45,7 +45,7 @@ class Network:
 
     def load(self) -> Detector:
         """The network, in evaluation mode. Raises DataError for weights that are not there."""
-        return store.load(self.kept.name) if self.kept else load_recorded(self.record).eval()
+        return imported.load(self.kept.name) if self.kept else load_recorded(self.record).eval()
 
     def on(self, dataset: str | None, options: dict[str, Any] | None = None) -> RunSpec:
         """A spec of the network on a data set, by default on that of its run.
@@ -74,7 +74,7 @@ def named_network(named: Named) -> Network:
 
     Raises UsageError, with the nearest names, for what is none of these.
     """
-    names = store.names()
+    names = imported.names()
     if not isinstance(named, (dict, Path)) and named in names:
-        return Network(kept=store.describe(named))
+        return Network(kept=imported.describe(named))
     return Network(record=named_record(named, names))
