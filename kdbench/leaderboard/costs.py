@@ -37,6 +37,7 @@ def training(group: Sequence[Record], baselines: Sequence[Record], teachers) -> 
     step = mean(r["training"]["seconds_per_step"] for r in group)
     plain = mean(b["training"]["seconds_per_step"] for b in baselines)
     own, base = (_seconds(x) for x in (group, baselines))
+    peaks = [r["training"]["peak_memory_bytes"] for r in group]  # None of an imported teacher
     taught = None if teachers is None else _seconds([t for t in teachers if t], nothing=0.0)
     return {
         "seconds_per_step": step,
@@ -44,7 +45,7 @@ def training(group: Sequence[Record], baselines: Sequence[Record], teachers) -> 
         "training_against_none": _ratio(own, base),
         "training_with_teacher": _ratio(_sum(own, taught), base),
         "training_seconds": mean(r["training"]["seconds"] for r in group),
-        "peak_memory_bytes": max(r["training"]["peak_memory_bytes"] for r in group),
+        "peak_memory_bytes": max(filter(None, peaks), default=None),
     }
 
 

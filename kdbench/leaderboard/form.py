@@ -37,7 +37,7 @@ FORM = {
     },
     "latency": {"p50": _SOME, "p90": _SOME, "contention": Maybe(NUMBER)},
     "training": {
-        "seconds_per_step": _SOME, "seconds": _SOME, "peak_memory_bytes": NUMBER,
+        "seconds_per_step": _SOME, "seconds": _SOME, "peak_memory_bytes": _SOME,
         "trace": Maybe([{"step": int, "parts": _PULL}]),
     },
     "environment": Maybe(

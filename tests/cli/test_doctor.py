@@ -7,6 +7,7 @@ import pytest
 
 from kdbench.cli import doctor, main, requirements
 from kdbench.errors import UsageError
+from kdbench.registry import Registry
 
 
 @pytest.fixture(autouse=True)
@@ -104,7 +105,7 @@ def test_kitti_tree(diagnose, somewhere, monkeypatch):
 
 
 def test_broken_plugins_are_shown_and_matter_only_where_needed(diagnose, monkeypatch):
-    get = type(doctor.methods).get
+    get = Registry.get
 
     def failing(broken):
         def fails(registry, name):
@@ -114,9 +115,9 @@ def test_broken_plugins_are_shown_and_matter_only_where_needed(diagnose, monkeyp
 
         return fails
 
-    monkeypatch.setattr(type(doctor.methods), "get", failing("kd"))
+    monkeypatch.setattr(Registry, "get", failing("kd"))
     code, found = diagnose()
     assert (code, found["plugins"]["methods"]["kd"]) == (0, "kd fails to import")
-    monkeypatch.setattr(type(doctor.methods), "get", failing("synthetic"))
+    monkeypatch.setattr(Registry, "get", failing("synthetic"))
     code, found = diagnose()
     assert (code, found["problems"]) == (1, ["synthetic fails to import"])

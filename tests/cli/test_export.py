@@ -205,9 +205,8 @@ def example(monkeypatch):
 
 
 def test_the_example_is_short_and_knows_no_torch():
-    for path in EXAMPLES.glob("*.py"):
-        text = path.read_text()
-        assert len(text.splitlines()) < 60 and "torch" not in text and "import kdbench" not in text
+    text = (EXAMPLES / "detect_onnx.py").read_text()
+    assert len(text.splitlines()) < 60 and "torch" not in text and "import kdbench" not in text
 
 
 @pytest.mark.parametrize("detector", ["pointpillars", "centerpoint"])

@@ -170,13 +170,15 @@ def test_the_report_does_without_data_and_cache(kdbench, runs, tmp_path, monkeyp
 
 
 def test_a_damaged_record_and_a_strange_name_do_not_stop_the_report(kdbench, runs, tmp_path):
-    record = made_record(runs["kd"], float("nan"))
+    record = made_record(runs["kd"], 40.0)
     record["spec"] = json.loads(json.dumps(record["spec"]).replace('"kd"', '"<b>&_% [red]"'))
     record["hash"] = RunSpec.from_dict(record["spec"]).hash
     path = tmp_path / f"results/kitti/pointpillars-x4/odd/seed0-{record['hash']}.json"
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps(record))
     (path.parent / "seed1-0000000000.json").write_text("{")
+    nameless = json.dumps(made_record(runs["kd"], float("nan")) | {"hash": record["hash"]})
+    (path.parent / "seed2-0000000000.json").write_text(nameless)
     code, out, err = kdbench("report", "--no-pictures")
     assert code == 0
-    assert "<b>&_% [red]" in out and "1 files of results were left out" in err
+    assert "<b>&_% [red]" in out and "2 files of results were left out" in err

@@ -22,8 +22,8 @@ from kdbench.runs.store import checksum, run_folder, save_weights, weights_path
 from kdbench.training.checkpoint import MARK, sealed
 from kdbench.training.data import build_dataset
 from kdbench.training.loop import Training
+from kdbench.training.networks import build_networks
 from kdbench.training.progress import Reporter
-from kdbench.training.run import build_networks
 from tests.conftest import write_tree
 from tests.fuzz.changes import change_tree, changed_bytes, pick
 from tests.fuzz.kinds.kitti_files import FRAMES, STRANGE
@@ -141,7 +141,7 @@ class Resumed:
 def training(spec: RunSpec, root) -> Training:
     """The training of a run on a small tree, in the folder where it would be."""
     dataset = build_dataset(spec, str(root))
-    networks = build_networks(spec, dataset, torch.device("cpu"))
+    networks = build_networks(spec, torch.device("cpu"))
     return Training(spec, dataset, *networks, torch.device("cpu"), run_folder(spec), Reporter(True))
 
 
