@@ -30,7 +30,8 @@ def add_notes(rows: Sequence[Row], own: Iterable[Record], published: Iterable[Re
     keys = {record["hash"]: row_key(RunSpec.from_dict(record["spec"])) for record in own}
     for row in rows:
         known = theirs.get(keys.get(row["hashes"][0], ""), [])
-        if row["role"] == "student" and len(known) > 1:
+        itself = {record["hash"] for record in known} == set(row["hashes"])
+        if row["role"] == "student" and len(known) > 1 and not itself:
             row["table"]["notes"].append(_note(row, known))
 
 

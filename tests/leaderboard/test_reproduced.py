@@ -37,8 +37,9 @@ def test_a_table_says_whether_its_rows_are_what_was_published(record, student, b
     assert note.startswith("a, 1 seed, ") and word in note and f"{bev:.1f} BEV" in note
 
 
-def test_one_published_seed_predicts_nothing(record, student):
-    own = [record(student("a"), 40.0)]
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_neither_one_published_seed_nor_the_row_itself_predicts_anything(record, student, seeds):
+    own = [record(replace(student("a"), seed=seed), 40.0 + seed) for seed in range(seeds)]
     rows = leaderboard(own)
     add_notes(rows, own, own)
     assert not any("published" in note for note in rows[0]["table"]["notes"])
