@@ -1,6 +1,7 @@
 """Reported gains beside measured ones: a table, and a plot."""
 
 from collections.abc import Sequence
+from xml.etree.ElementTree import Element
 
 from markupsafe import Markup
 
@@ -11,6 +12,7 @@ from kdbench.leaderboard.reported import SOURCE
 from kdbench.leaderboard.rows import Row
 
 WIDTH, HEIGHT = 470, 330
+LETTER = 6.3  # pixels that a letter of a name is wide
 EXPLANATION = f"""
 Reported and measured: gains of {SOURCE}, and what they come to here, with the 95 % interval.
 confirmed: above 0 beyond noise, all claims of the table looked at (Holm), and reaching the reported
@@ -52,6 +54,12 @@ def claims_plot(claims: Sequence[Row]) -> Markup:
         metric = METRICS[claim["metric"]]
         svg.add(dot, "title", f"{claim['method']}, {metric}: {claim['value']:+.1f} of "
                 f"{claim['reported']:+.1f}, {claim['verdict']}")  # fmt: skip
-        svg.add(drawing, "text", f"{claim['method']} {metric}", x=at + 6, y=y(claim["value"]) - 5,
-                class_="name")  # fmt: skip
+        _name(drawing, f"{claim['method']} {metric}", at, y(claim["value"]) - 5)
     return svg.markup(drawing)
+
+
+def _name(drawing: Element, text: str, at: float, y: float) -> None:
+    """A dot's name: to its right, or to its left where that would end outside."""
+    fits = at + 6 + LETTER * len(text) < WIDTH
+    place = {"x": at + 6, "class_": "name"} if fits else {"x": at - 6, "class_": "name end"}
+    svg.add(drawing, "text", text, y=y, **place)

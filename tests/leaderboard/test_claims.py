@@ -1,6 +1,7 @@
 """What papers report, beside what a table measured."""
 
 from dataclasses import replace
+from xml.etree import ElementTree
 
 import pytest
 
@@ -90,3 +91,14 @@ def test_tables_and_page_show_them(records):
     nothing = leaderboard([r for r in records if r["spec"]["method"]["name"] in ("none", "own")])
     assert "### Reported and measured" not in markdown(nothing)
     assert claims_plot([]) == ""
+
+
+def test_names_in_the_plot_end_inside(records):
+    claims = leaderboard(records)[0]["table"]["claims"]
+    drawing = ElementTree.fromstring(str(claims_plot(claims)))
+    width = float(drawing.get("viewBox").split()[2])
+    names = [text for text in drawing.iter("text") if "name" in text.get("class")]
+    assert names
+    for name in names:
+        x, long = float(name.get("x")), 6.3 * len(name.text)
+        assert x - long > 0 if "end" in name.get("class") else x + long < width
