@@ -52,25 +52,32 @@ def undisturbed(name: str, folder: Path) -> tuple[dict[str, bytes], float]:
     return written(folder), time.monotonic() - began
 
 
-def killed(name: str, folder: Path, whole: dict, moments, how=signal.SIGKILL) -> None:
-    """Kills a command at moments, in seconds; no file is ever half there, and at last all are."""
+def killed(name: str, folder: Path, whole: dict, moments, how=signal.SIGKILL) -> int:
+    """Kills a command at moments, in seconds, and returns how often it was in time.
+
+    No file is ever half there. The same command is then run to its end.
+    """
+    kills = 0
     for moment in moments:
         process = start(name, folder)
         try:
             process.wait(moment)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, how)
+            kills += 1
         process.communicate()
         for path, data in written(folder).items():
             assert data == whole[path], f"{path} after {moment:.2f} s"
     finish(start(name, folder))
-    assert written(folder) == whole
+    return kills
 
 
 def test_once(tmp_path):
     whole, seconds = undisturbed("synth", tmp_path / "whole")
-    (tmp_path / "killed").mkdir()
-    killed("synth", tmp_path / "killed", whole, [0.9 * seconds])
+    folder = tmp_path / "killed"
+    folder.mkdir()
+    killed("synth", folder, whole, [0.9 * seconds])
+    assert whole and written(folder) == whole
 
 
 @pytest.mark.slow
@@ -78,11 +85,13 @@ def test_once(tmp_path):
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_many_times(name, how, tmp_path):
     whole, seconds = undisturbed(name, tmp_path / "whole")
-    rng = np.random.default_rng(0)
+    rng, kills = np.random.default_rng(0), 0
     for i in range(5):
         folder = tmp_path / str(i)
         folder.mkdir()
-        killed(name, folder, whole, rng.uniform(0.1, 1.1, 3) * seconds, how)
+        kills += killed(name, folder, whole, rng.uniform(0.1, 1.1, 3) * seconds, how)
+        assert whole and written(folder) == whole
+    assert kills
 
 
 @pytest.mark.slow
