@@ -92,7 +92,7 @@ class Second(Detector):
         return {
             **self.encoder.tap_specs(),
             **bev_tap_specs(self.backbone, STRIDES, cell, corner),
-            "neck": TapSpec(Kind.BEV, neck, cell, corner),
+            "neck": TapSpec(Kind.BEV, neck, cell, corner, apply=self.head.forward),
             "head.cls": TapSpec(Kind.CLS, len(self.classes), cell, corner),
             "head.box": TapSpec(Kind.BOX, 7, cell, corner, decode=self.head.decode),
             "head.dir": TapSpec(Kind.DIR, 2, cell, corner),

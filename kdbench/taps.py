@@ -48,6 +48,9 @@ class TapSpec:
     decode: Callable[[torch.Tensor], torch.Tensor] | None = None
     # BINS: of the first channels, how many are the logits of one softmax, of the next, and so on.
     bins: tuple[int, ...] = ()
+    # Maps before the head: the head's outputs (`cls` is the tap `head.cls`, and so on) of such a
+    # map (B, C, H, W), by the network's own weights. A frozen teacher's passes gradients on.
+    apply: Callable[[torch.Tensor], dict[str, torch.Tensor]] | None = None
     # Maps before a ReLU: scale and shift (C,) of the batch norm that made them.
     affine: tuple[torch.Tensor, torch.Tensor] | None = None
 

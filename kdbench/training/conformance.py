@@ -184,6 +184,9 @@ def _gradients(spec: RunSpec) -> None:
     total.backward()
     if any(p.grad is not None for p in training.teacher.parameters()):
         raise Failed("a gradient reaches the teacher")
+    teachers = set(training.teacher.parameters())
+    if not teachers.isdisjoint(training.method.parameters()):
+        raise Failed("parameters of the teacher are among its own, trained and counted with them")
     if not any(_moves(p) for p in training.student.parameters()):
         raise Failed("no gradient reaches the student")
     for name, parameter in training.method.named_parameters():

@@ -60,6 +60,16 @@ def _taps(spec: DetectorSpec) -> None:
         must(equal(taps, staged), "`stages` gives other taps than `forward`")
 
 
+def _applies(spec: DetectorSpec) -> None:
+    network, batch = _built(spec)
+    taps = network.eval()(network.prepare(batch))
+    for name, tap in network.taps.items():
+        if tap.apply is not None:
+            heads = {f"head.{part}": value for part, value in tap.apply(taps[name]).items()}
+            same = equal({key: taps.get(key) for key in heads}, heads)
+            must(heads and same, f"`apply` of {name} gives other values than the head's taps")
+
+
 def _rows_correspond(spec: DetectorSpec) -> None:
     (teacher, _), (student, batch) = _built(spec, 1.0), _built(spec, 16.0)
     inputs = student.prepare(batch)
@@ -140,6 +150,7 @@ def _deterministic(spec: DetectorSpec) -> None:
 CHECKS = {
     "fewer parameters at a higher ratio": _narrower,
     "taps are what their specs say": _taps,
+    "a tap's `apply` is the rest of the network": _applies,
     "deterministic under a seed, the batch unchanged": _deterministic,
     "rows of teacher and student correspond": _rows_correspond,
     "finite losses with gradients, without points too": _gradients,

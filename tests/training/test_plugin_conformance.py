@@ -161,6 +161,25 @@ def test_rows_that_depend_on_the_width_are_told(monkeypatch):
         check_detector(spec)
 
 
+def test_a_rest_of_the_network_that_is_another_is_told(monkeypatch):
+    kind = detectors.get("pointpillars")
+
+    class Other(kind):
+        name = "other"
+
+        def __init__(self, *args, **options):
+            super().__init__(*args, **options)
+            neck = replace(self.taps["neck"], apply=lambda x: self.head(x + 1))
+            self.taps = self.taps | {"neck": neck}
+
+    monkeypatch.setitem(detectors._found, "other", Other)
+    options = build_spec(profile="tiny", detector="pointpillars").detector.options
+    overrides = {f"detector.{k}": v for k, v in options.items()}
+    spec = build_spec(profile="tiny", detector="other", overrides=overrides).detector
+    with pytest.raises(Failed, match="`apply` of neck gives other values"):
+        check_detector(spec)
+
+
 # Data sets
 
 
