@@ -149,7 +149,9 @@ class CenterPoint(Detector):
             **bev_tap_specs(self.backbone, strides, self.encoder.cell, corner),
             "neck": TapSpec(Kind.BEV, neck, cell, corner, apply=self.head.forward),
             "head.cls": TapSpec(Kind.CLS, len(self.classes), cell, corner),
-            "head.box": TapSpec(Kind.BOX, CODE_SIZE, cell, corner, decode=self.head.decode),
+            "head.box": TapSpec(
+                Kind.BOX, CODE_SIZE, cell, corner, decode=self.head.decode, encode=self.head.codes
+            ),
         }
 
     @property

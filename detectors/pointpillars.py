@@ -102,7 +102,9 @@ class PointPillars(Detector):
             **bev_tap_specs(self.backbone, STRIDES, pillar, corner),
             "neck": TapSpec(Kind.BEV, neck, out, corner, apply=self.head.forward),
             "head.cls": TapSpec(Kind.CLS, len(self.classes), out, corner),
-            "head.box": TapSpec(Kind.BOX, 7, out, corner, decode=self.head.decode),
+            "head.box": TapSpec(
+                Kind.BOX, 7, out, corner, decode=self.head.decode, encode=self.head.codes
+            ),
             "head.dir": TapSpec(Kind.DIR, 2, out, corner),
         }
 

@@ -94,7 +94,9 @@ class Second(Detector):
             **bev_tap_specs(self.backbone, STRIDES, cell, corner),
             "neck": TapSpec(Kind.BEV, neck, cell, corner, apply=self.head.forward),
             "head.cls": TapSpec(Kind.CLS, len(self.classes), cell, corner),
-            "head.box": TapSpec(Kind.BOX, 7, cell, corner, decode=self.head.decode),
+            "head.box": TapSpec(
+                Kind.BOX, 7, cell, corner, decode=self.head.decode, encode=self.head.codes
+            ),
             "head.dir": TapSpec(Kind.DIR, 2, cell, corner),
         }
 

@@ -76,6 +76,7 @@ def run(
     profile: str = "quick",
     dataset: str = "synthetic",
     teacher: str | None = None,
+    teacher_detector: str | None = None,
     data_root: str | Path | None = None,
     results: str | Path = "results",
     overrides: dict[str, Any] | None = None,
@@ -85,8 +86,9 @@ def run(
     """Trains, evaluates and measures a student; its teacher and `none` when absent.
 
     `overrides` are the settings of `--set`: `{"train.steps": 900}`. `teacher` is the name of an
-    imported network, in place of one that is trained; `detector` must be its detector. Returns the
-    run's record, which also stands in the folder `results`; a run that is there already is not
+    imported network, in place of one that is trained. `teacher_detector` is the teacher's, without
+    it that of the student: the two see the same cloud, and maps are resampled. Returns the run's
+    record, which also stands in the folder `results`; a run that is there already is not
     done again.
 
     Raises KdbenchError for a wrong name or value, damaged data, and a training that diverged.
@@ -102,6 +104,7 @@ def run(
         budget=budget,
         overrides=overrides,
         teacher=None if teacher is None else teacher_named(teacher),
+        teacher_detector=teacher_detector,
     )
     root = None if data_root is None else str(data_root)
     return Runner(Path(results), root, reporter=Reporter(quiet), device=spec.device).run(spec)

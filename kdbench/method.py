@@ -43,6 +43,8 @@ class Method(nn.Module):
     # False for a method that teaches through its hooks alone, or not at all: only such a one may
     # return no loss term.
     teaches_by_loss: ClassVar[bool] = True
+    # Whether the student starts from the teacher's weights: so it must be the same network, wider.
+    copies_weights: ClassVar[bool] = False
     zero_when_equal: ClassVar[bool] = False  # loss is 0 when student, teacher and adapters agree
 
     def __init__(self, student: TapSpecs, teacher: TapSpecs):

@@ -46,6 +46,8 @@ class TapSpec:
     # BOX: encoded boxes to boxes (B, H, W, A, 7) in the LiDAR frame, differentiable; zeros give
     # the anchors.
     decode: Callable[[torch.Tensor], torch.Tensor] | None = None
+    # BOX: its inverse, boxes (B, H, W, A, 7) to codes at the places of this map, differentiable.
+    encode: Callable[[torch.Tensor], torch.Tensor] | None = None
     # BINS: of the first channels, how many are the logits of one softmax, of the next, and so on.
     bins: tuple[int, ...] = ()
     # Maps before the head: the head's outputs (`cls` is the tap `head.cls`, and so on) of such a

@@ -5,9 +5,9 @@
     cls = sum_a,c |p_T - p'|^beta BCE( p', p_T ) / N
     box = sum_a max_c p_T sum_j smoothL1( b'_aj - b_T,aj ) / N
 
-over the anchors a of the batch, f the necks, r a 1x1 adapter, H_T the teacher's head, p = sigmoid(z)
-and N = max(1, anchors that stand on an object). Means and deviations are those of a batch. What the
-student learns reaches it through H_T alone: its own head hears the labels only.
+over the anchors a of the batch, f the necks, r a 1x1 adapter, H_T the teacher's head,
+p = sigmoid(z) and N = max(1, anchors that stand on an object). Means and deviations are those of a
+batch. What the student learns reaches it through H_T alone: its own head hears the labels only.
 """
 
 import copy

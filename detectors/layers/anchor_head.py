@@ -55,6 +55,10 @@ class AnchorHead(nn.Module):
         """Box codes (..., H, W, A, 7) to boxes; headings without the direction classifier."""
         return A.decode(codes, self.anchors, self.form.largest)
 
+    def codes(self, boxes: Tensor) -> Tensor:
+        """The inverse of `decode`."""
+        return A.encode(boxes, self.anchors)
+
     def card(self) -> dict[str, Any]:
         """What decodes the outputs, as plain values: the anchors of a cell (z, dx, dy, dz, yaw)."""
         return {"head": "anchors", "anchors": self.anchors[0, 0, :, 2:].tolist()}

@@ -101,6 +101,16 @@ class CenterHead(nn.Module):
         size = codes[..., 3:6].clamp(max=self.largest).exp()
         return torch.cat([torch.stack([x, y, codes[..., 2]], -1), size, _yaw(codes)], dim=-1)
 
+    def codes(self, boxes: Tensor) -> Tensor:
+        """The inverse of `decode`; a centre may lie outside of its cell."""
+        height, width = boxes.shape[-4:-2]
+        column = torch.arange(width, device=boxes.device).view(-1, 1)
+        row = torch.arange(height, device=boxes.device).view(-1, 1, 1)
+        x = (boxes[..., 0] - self.corner[0]) / self.cell - column
+        y = (boxes[..., 1] - self.corner[1]) / self.cell - row
+        place, yaw = torch.stack([x, y, boxes[..., 2]], -1), boxes[..., 6:]
+        return torch.cat([place, boxes[..., 3:6].log(), yaw.sin(), yaw.cos()], dim=-1)
+
     def centres(self, batch: Batch, height: int, width: int) -> Centres:
         """What the head is to find on a map of this size; objects off the map are left out."""
         sizes = torch.tensor([len(b) for b in batch.boxes], device=batch.boxes[0].device)

@@ -32,12 +32,15 @@ Row = dict[str, object]
 @click.option("--all", "everything", is_flag=True, help="Every one there is.")
 @click.option("--kind", type=click.Choice(list(REGISTRIES)), default="method", show_default=True)
 @click.option("--detector", help="Methods on this detector only.")
+@click.option("--teacher-detector", help="Of methods, a teacher of another detector.")
 @click.option("--ratio", type=float, default=4.0, show_default=True, help="Of a method's student.")
 @click.option("--data-root", help="Folder of a data set that lies in one.")
 @set_option
 @plugin_option
 @json_option
-def check(names, everything, kind, detector, ratio, data_root, assignments, json_file) -> None:
+def check(
+    names, everything, kind, detector, teacher_detector, ratio, data_root, assignments, json_file
+) -> None:
     """Try plugins on a tiny scene: finite, deterministic, gradients where they belong, ...
 
     NAMEs are methods, or with --kind detectors or data sets.
@@ -46,7 +49,7 @@ def check(names, everything, kind, detector, ratio, data_root, assignments, json
         raise UsageError(f"name each {kind} to check, or give --all")
     overrides = parse_overrides(list(assignments))
     checks = {
-        "method": lambda name: _methods(name, detector, ratio, overrides),
+        "method": lambda name: _methods(name, detector, teacher_detector, ratio, overrides),
         "detector": lambda name: _detector(name, overrides),
         "dataset": lambda name: _dataset(name, data_root, overrides),
     }
@@ -60,12 +63,13 @@ def check(names, everything, kind, detector, ratio, data_root, assignments, json
         raise KdbenchError(f"{len(failed)} of {len(rows)} checks failed: {failed[0]['detail']}")
 
 
-def _methods(name: str, detector: str | None, ratio: float, overrides: dict) -> Iterator[Row]:
+def _methods(name, detector: str | None, teacher_detector, ratio, overrides) -> Iterator[Row]:
     """A row for each detector and each variant of a method."""
     for target in [detector] if detector else detectors.names():
         spec = build_spec(
-            profile="tiny", method=name, detector=target, ratio=ratio, overrides=overrides
-        )
+            profile="tiny", method=name, detector=target, ratio=ratio, overrides=overrides,
+            teacher_detector=teacher_detector,
+        )  # fmt: skip
         row = {"method": name, "variant": "-", "detector": target}
         absent = missing(methods.get(name).needs, build_detector(spec.detector, ("Car",)).taps)
         if absent:

@@ -43,6 +43,7 @@ DEFAULTS = {
 @click.option("--method", help="Distillation method [pointdistiller].")
 @click.option("--detector", help="Detector [pointpillars].")
 @click.option("--teacher", metavar="NAME", help="An imported network [one that is trained].")
+@click.option("--teacher-detector", metavar="NAME", help="The teacher's [that of the student].")
 @click.option("--ratio", type=float, help="Compression: widths are divided by its root [4].")
 @click.option("--dataset", help="Data set [synthetic].")
 @click.option("--data-root", help="Folder of the data set, in KITTI's layout.")
@@ -153,13 +154,14 @@ def spec_from(settings: dict) -> RunSpec:
     """A spec from flat settings: the names of DEFAULTS, and dotted overrides."""
     overrides = {key: value for key, value in settings.items() if "." in key}
     names = {key: value for key, value in settings.items() if "." not in key}
-    known = [*DEFAULTS, "teacher"]
+    known = [*DEFAULTS, "teacher", "teacher_detector"]
     for key in names:
         if key not in known:
             raise UsageError(unknown("configuration key", key, known))
     if "teacher" in names:
         teacher = teacher_named(names["teacher"])
-        names = {"detector": teacher.detector} | names | {"teacher": teacher}
+        own = {} if "teacher_detector" in names else {"detector": teacher.detector}
+        names = own | names | {"teacher": teacher}
     values = DEFAULTS | names
     values["device"] = resolve_device(values["device"]).type
     return build_spec(**values, overrides=overrides)

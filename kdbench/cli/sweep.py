@@ -31,6 +31,7 @@ DEFAULTS = {
     "methods": None,
     "detectors": None,
     "teacher": None,
+    "teacher_detector": None,
     "ratios": "4",
     "seeds": "3",
     "budgets": "1",
@@ -47,6 +48,7 @@ MOST_SEEDS = 10_000  # that a number of seeds stands for
 @click.option("--methods", help="Names with commas between, or `all`.")
 @click.option("--detectors", help="Names with commas between [pointpillars].")
 @click.option("--teacher", metavar="NAME", help="An imported network [those that are trained].")
+@click.option("--teacher-detector", metavar="NAME", help="The teacher's [that of the student].")
 @click.option("--ratios", help="Numbers with commas between [4].")
 @click.option("--seeds", help="How many, from 0 on; or a list such as 0,3 [3].")
 @click.option("--budgets", help="Times the profile's steps, with commas between [1].")
@@ -78,8 +80,8 @@ def sweep(
     """Run methods x detectors x ratios x seeds; what is done already is not done again.
 
     FILE.yaml says the same: methods (names, or name and options), detectors, ratios, seeds,
-    budgets, profile, dataset, teacher, device, set. A sweep that was stopped, even by `kill -9`,
-    goes on where it was when it is started again.
+    budgets, profile, dataset, teacher, teacher_detector, device, set. A sweep that was stopped,
+    even by `kill -9`, goes on where it was when it is started again.
     """
     settings = DEFAULTS | (read_sweep(Path(config)) if config else {})
     settings |= {key: value for key, value in named.items() if value is not None}
@@ -134,7 +136,8 @@ def runs_asked(settings: dict[str, Any]) -> list[RunSpec]:
         raise UsageError("say which methods: --methods kd,pointdistiller, or --methods all")
     methods = _items("methods", settings["methods"])
     teacher = settings["teacher"] and teacher_named(settings["teacher"])
-    own = teacher.detector if teacher else RunSpec().detector.name
+    other = settings["teacher_detector"]
+    own = teacher.detector if teacher and not other else RunSpec().detector.name
     return expand(
         method_registry.names() if methods == ["all"] else methods,
         _items("detectors", settings["detectors"] or own),
@@ -145,6 +148,7 @@ def runs_asked(settings: dict[str, Any]) -> list[RunSpec]:
         profile=settings["profile"],
         dataset=settings["dataset"],
         teacher=teacher,
+        teacher_detector=other,
         device=resolve_device(settings["device"]).type,
     )
 

@@ -35,4 +35,6 @@ def _title(spec: RunSpec) -> str:
     title = f"{spec.cell} on {dataset}, {spec.profile}, {spec.train.steps} steps, {spec.device}"
     if spec.teacher and spec.teacher.weights:
         title += f", teacher {spec.teacher.weights[:10]}"
+    if spec.other_teacher:
+        title += f" of {spec.other_teacher}"
     return title

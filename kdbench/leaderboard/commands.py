@@ -34,6 +34,7 @@ def _names(spec: RunSpec) -> list[str]:
         "--method", spec.method.name, "--detector", spec.detector.name,
         "--ratio", f"{spec.detector.ratio:g}", "--dataset", spec.dataset.name,
         "--profile", spec.profile, "--seed", str(spec.seed),
+        *(["--teacher-detector", other] if (other := spec.other_teacher) else []),
     ]  # fmt: skip
 
 
@@ -57,6 +58,7 @@ def _build(spec: RunSpec, assignments: list[str]) -> RunSpec:
         profile=spec.profile, dataset=spec.dataset.name, detector=spec.detector.name,
         method=spec.method.name, ratio=float(f"{spec.detector.ratio:g}"), seed=spec.seed,
         device=spec.device, overrides=parse_overrides(assignments),
+        teacher_detector=spec.other_teacher,
     )  # fmt: skip
 
 

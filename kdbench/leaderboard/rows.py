@@ -130,9 +130,15 @@ def _machine(group: list[Record]) -> str | None:
 
 
 def _teacher_of(spec: RunSpec) -> str | None:
-    """What tells one trained teacher from another: the hash of its run, and its weights."""
+    """What tells one trained teacher from another: the hash of its run, and its weights.
+
+    After them stands the detector of one that is of another than its students.
+    """
     run = spec.teacher_run()
-    return f"{run.hash} {spec.teacher.weights[:10]}".strip() if run else None
+    if run is None:
+        return None
+    other = f" of {spec.other_teacher}" if spec.other_teacher else ""
+    return f"{run.hash} {spec.teacher.weights[:10]}".strip() + other
 
 
 def _in_tables(rows: list[Row]) -> list[Row]:

@@ -45,7 +45,7 @@ class Runs:
 
     def teacher(self, row: Row) -> Record | None:
         """The run of a table's teacher: of its hash, and with its weights."""
-        run, _, weights = (row["teacher"] or "").partition(" ")
+        run, _, weights = (row["teacher"] or "").partition(" of ")[0].partition(" ")
         found = self.records.get(run)
         return found if found and found.get("weights_sha256", "").startswith(weights) else None
 

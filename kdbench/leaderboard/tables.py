@@ -71,8 +71,14 @@ def table_title(table: Row) -> str:
     return (
         f"{table['detector']} at ratio {table['ratio']:g} on {table['dataset']} "
         f"{table['fingerprint']}, {table['profile']}, {table['steps']:,} steps{half}, "
-        f"{table['device']}"
+        f"{table['device']}{_other_teacher(table)}"
     )
+
+
+def _other_teacher(table: Row) -> str:
+    """The detector of a teacher that is of another one than its students."""
+    detector = (table["teacher"] or "").partition(" of ")[2]
+    return f", taught by {detector}" if detector else ""
 
 
 def _options_in_words(table: Row, alike: list[Row]) -> str:

@@ -36,13 +36,14 @@ def check_student(teacher: TeacherSpec, options: dict[str, Any]) -> None:
 
 
 def check_fits(teacher: TeacherSpec, detector: str, dataset: DatasetSpec) -> None:
-    """Raises UsageError for an imported teacher of another detector than its student's.
+    """Raises UsageError for an imported teacher that is not of the detector that is to teach.
 
     And for one of other classes than those of the data set.
     """
     if detector != teacher.detector:
         raise UsageError(
-            f"teacher: it is a network of {teacher.detector}, the student one of {detector}"
+            f"teacher: it is a network of {teacher.detector}, not of {detector}; to teach students "
+            f"of another detector: --teacher-detector {teacher.detector}"
         )
     check_classes("teacher", teacher.classes, dataset)
 

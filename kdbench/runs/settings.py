@@ -36,6 +36,7 @@ def build_spec(
     budget: float | str = 1,
     overrides: dict[str, Any] | None = None,
     teacher: TeacherSpec | None = None,
+    teacher_detector: str | None = None,
 ) -> RunSpec:
     """A run from names, a profile and overrides such as `{"train.lr": 1e-3}`.
 
@@ -43,20 +44,26 @@ def build_spec(
     and `dataset.*`, `detector.*` and `method.*`, options of that plugin; `method.scale` is a factor
     on the method's losses, by default the one that `kdbench tune` found. `budget` times the
     profile's steps are the student's. `teacher` is an imported one, in place of one that is
-    trained; the student inherits its options, not the profile's. Unknown names, keys and types
-    raise UsageError; the nearest valid name is in the message.
+    trained; the student inherits its options, not the profile's, if it is the same detector.
+    `teacher_detector` is the teacher's, where that is another one than the student's. Unknown
+    names, keys and types raise UsageError; the nearest valid name is in the message.
     """
     names = {"dataset": dataset, "detector": detector, "method": method}
-    for key, value in {"profile": profile, "device": device, **names}.items():
+    teacher_detector = teacher_detector or detector
+    given_names = {"profile": profile, "device": device, "teacher_detector": teacher_detector}
+    for key, value in (given_names | names).items():
         coerce(key, value, "")
     check_seed(seed)
     if profile not in PROFILES:
         raise UsageError(unknown("profile", profile, PROFILES))
     for registry in (datasets, detectors, methods):
         registry.get(names[registry.what])
+    detectors.get(teacher_detector)
     parts = _of_profile(profile, detector)
+    if teacher_detector != detector:
+        parts["teacher"] = _of_profile(profile, teacher_detector)["teacher"]
     if teacher is not None:
-        _take_from(parts, teacher, detector, dataset, overrides or {})
+        _take_from(parts, teacher, teacher_detector, detector, dataset, overrides or {})
     parts["train"]["steps"] = max(1, round(parse_budget(budget) * parts["train"]["steps"]))
     given = without_retired(overrides or {}, parts["train"]["steps"], device)
     if "train.steps" in given and parse_budget(budget) != 1:
@@ -70,11 +77,14 @@ def build_spec(
         detector=network,
         method=_method_spec(method, detector, parts["method"], PROFILES[profile]),
         train=TrainSpec(**_schedule("train", parts["train"])),
-        teacher=_teacher_spec(method, network, parts["teacher"], teacher),
+        teacher=_teacher_spec(
+            method, _teaching(profile, teacher_detector, network), parts["teacher"], teacher
+        ),
         seed=seed,
         device=device,
     )
-    if teacher is not None:  # the student of a method without one too: it is what `none` is
+    # The student of a method without one too: it is what `none` is.
+    if teacher is not None and teacher.detector == detector:
         check_student(teacher, network.options)
     check_spec(spec)
     return spec
@@ -123,13 +133,19 @@ def _of_profile(profile: str, detector: str) -> dict[str, dict[str, Any]]:
     }
 
 
-def _take_from(parts, teacher: TeacherSpec, detector: str, dataset: str, given: dict) -> None:
-    """Puts what a student inherits from an imported teacher in place of the profile's options."""
+def _take_from(
+    parts, teacher: TeacherSpec, wanted: str, detector: str, dataset: str, given: dict
+) -> None:
+    """Puts what a student inherits from an imported teacher in place of the profile's options.
+
+    `wanted` is the detector that the teacher must be of.
+    """
     if own := [key for key in given if str(key).startswith("teacher.")]:
         raise UsageError(f"{own[0]}: an imported teacher is not trained; leave it out")
     table = given.get("dataset.classes", {})
-    check_fits(teacher, detector, DatasetSpec(dataset, {"classes": table} if table else {}))
-    parts["detector"] = inherited(teacher)
+    check_fits(teacher, wanted, DatasetSpec(dataset, {"classes": table} if table else {}))
+    if teacher.detector == detector:
+        parts["detector"] = inherited(teacher)
 
 
 def _override(parts: dict[str, dict], overrides: dict[str, Any]) -> None:
@@ -184,18 +200,26 @@ def _of_parts(kind: type[Combination], detector: str, given: dict, profile: dict
 
 
 def _teacher_spec(
-    method: str, student: DetectorSpec, schedule: dict, imported: TeacherSpec | None = None
+    method: str, network: DetectorSpec, schedule: dict, imported: TeacherSpec | None = None
 ) -> TeacherSpec | None:
-    """The teacher that a method asks for: the student's network at full width, or `imported`."""
+    """The teacher that a method asks for: `network` at full width, or `imported`."""
     schedule = _schedule("teacher", schedule)
     kind = methods.get(method).teacher
     if kind == "random":
-        return TeacherSpec(steps=0, detector=student.name, options=student.options)
+        return TeacherSpec(steps=0, detector=network.name, options=network.options)
     if kind == "trained" and imported is not None:
         return imported
     if kind == "trained":
-        return TeacherSpec(**schedule, detector=student.name, options=student.options)
+        return TeacherSpec(**schedule, detector=network.name, options=network.options)
     return None
+
+
+def _teaching(profile: str, detector: str, student: DetectorSpec) -> DetectorSpec:
+    """The detector that teaches: the student's own, or another one with the profile's options."""
+    if detector == student.name:
+        return student
+    options = _of_profile(profile, detector)["detector"]
+    return DetectorSpec(detector, options=_complete(detectors, detector, options))
 
 
 def _complete(registry, name: str, options: dict[str, Any], common=None) -> dict[str, Any]:

@@ -156,6 +156,12 @@ class RunSpec:
             weights=self.teacher.weights if self.teacher.imported else "",
         )
 
+    @property
+    def other_teacher(self) -> str | None:
+        """The detector of a teacher that is of another one than the student."""
+        other = self.teacher is not None and self.teacher.detector != self.detector.name
+        return self.teacher.detector if other else None
+
     def taught_by(self, weights: str) -> "RunSpec":
         """The same run with the checksum of its teacher's weights."""
         return replace(self, teacher=replace(self.teacher, weights=weights))

@@ -12,7 +12,7 @@ from kdbench.errors import UsageError
 from kdbench.registry import datasets, detectors, methods
 from kdbench.registry.options import coerce, stored
 from kdbench.registry.suggest import unknown
-from kdbench.runs.inheritance import check_fits, check_student
+from kdbench.runs.inheritance import check_classes, check_student
 from kdbench.runs.spec import ANY, PARTS, DetectorSpec, RunSpec
 
 PRECISIONS = ("float32", "bfloat16", "float16")
@@ -141,5 +141,6 @@ def _check_imported(spec: RunSpec) -> None:
     teacher = spec.teacher
     if methods.get(spec.method.name).teacher != "trained" or teacher.steps or not teacher.weights:
         raise UsageError("teacher.classes: of an imported teacher alone, with weights and 0 steps")
-    check_fits(teacher, spec.detector.name, spec.dataset)
-    check_student(teacher, spec.detector.options)
+    check_classes("teacher", teacher.classes, spec.dataset)
+    if not spec.other_teacher:
+        check_student(teacher, spec.detector.options)

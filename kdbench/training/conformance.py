@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -17,6 +18,7 @@ from kdbench.runs.build import build_detector, build_method
 from kdbench.runs.spec import RunSpec
 from kdbench.runs.store import checksum
 from kdbench.taps import Taps
+from kdbench.training.aligned import check_partners, shown_to_method
 from kdbench.training.loop import Training
 from kdbench.training.progress import Reporter
 from kdbench.training.teachers import make_teacher
@@ -25,6 +27,15 @@ CLASSES = ("Car", "Pedestrian", "Cyclist")
 SIZES = np.array([[3.9, 1.6, 1.56], [0.8, 0.6, 1.73], [1.76, 0.6, 1.73]], np.float32)
 ZERO = 1e-6  # a loss below this counts as zero
 CONFIDENCE = 5.0  # added to the logits of untrained heads, which start at scores of 0.01
+
+
+# What another detector than the student's teaches on in a check: so that something is resampled,
+# and something of the student's map left out.
+OTHER_GRID = {
+    "point_range": [0.0, -8.192, -3.0, 16.384, 8.192, 1.0],
+    "pillar_size": 0.512,
+    "voxel_size": [0.128, 0.128, 0.1],
+}
 
 
 class Failed(AssertionError):
@@ -71,6 +82,10 @@ def check_method(spec: RunSpec) -> list[str]:
     Raises Failed with what went wrong.
     """
     kind = methods.get(spec.method.name)
+    if spec.other_teacher:
+        options = spec.teacher.options
+        options |= {name: value for name, value in OTHER_GRID.items() if name in options}
+        spec = replace(spec, teacher=replace(spec.teacher, options=options))
     checks = ((name, partial(check, spec)) for name, check in _checks(kind))
     return run_checks(f"{spec.method.name} on {spec.detector.name}", checks)
 
@@ -115,8 +130,9 @@ def _networks(spec: RunSpec, equal: bool = False) -> tuple[Training, Batch]:
         student,
         lambda run: copy.deepcopy(student) if equal else build_detector(run.detector, CLASSES),
     )
-    teacher_taps = student.taps if teacher is None else teacher.taps
-    method = build_method(spec.method, student.taps, teacher_taps)
+    if teacher is not None:
+        check_partners(spec.method, student, teacher)
+    method = build_method(spec.method, *shown_to_method(student, teacher))
     if teacher is not None and not equal:
         method.prepare_student(student, teacher)
     for network in filter(None, (student, teacher)):

@@ -23,6 +23,7 @@ from kdbench.runs.store import Log
 from kdbench.storage.files import CannotWrite
 from kdbench.taps import LazyTaps, Taps
 from kdbench.training import processes
+from kdbench.training.aligned import inputs_of, seen_by_method
 from kdbench.training.checkpoint import Damaged, State
 from kdbench.training.interrupts import interruptible
 from kdbench.training.meter import Meter
@@ -213,11 +214,13 @@ class Training:
         # Losses are computed in full precision.
         taps = whole_taps(in_float32(taps), batch)
         if self.teacher is not None:
-            teacher_taps = whole_taps(self._teacher_taps(inputs), batch)
+            seen = inputs_of(self.teacher, inputs, own)
+            teacher_taps = whole_taps(self._teacher_taps(seen), batch)
             batch = self._distillation.relabelled(batch, self.teacher, teacher_taps)
         loss = self.student.loss(taps, batch)
         detection = checked_terms(f"the loss of detector {self.student.name!r}", loss)
-        distillation = self._distillation.terms(taps, teacher_taps, batch)
+        shown = seen_by_method(self.teacher, taps)
+        distillation = self._distillation.terms(shown, teacher_taps, batch)
         scale = self.scale(detection, distillation)
         return detection | {f"kd.{name}": scale * term for name, term in distillation.items()}
 

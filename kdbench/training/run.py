@@ -27,6 +27,12 @@ from kdbench.runs.teaching import adopt
 from kdbench.storage.files import CannotWrite, check_place
 from kdbench.storage.home import home
 from kdbench.taps import require
+from kdbench.training.aligned import (
+    as_teacher,
+    check_partners,
+    own_network,
+    shown_to_method,
+)
 from kdbench.training.data import build_dataset, of_frames
 from kdbench.training.evaluate import detect, score, teacher_detections
 from kdbench.training.loop import Training
@@ -87,7 +93,8 @@ class Runner:
         if not spec.is_teacher:
             spec = replace(spec, device=device.type)
         if (teacher := spec.teacher_run()) is not None:
-            spec = spec.taught_by(self._teacher(teacher, spec.teacher.weights, dataset))
+            own = dataset if _same_range(teacher, spec) else build_dataset(teacher, self.data_root)
+            spec = spec.taught_by(self._teacher(teacher, spec.teacher.weights, own))
         if (plain := spec.baseline()) != spec:
             self._ensure(plain, dataset, weights_needed=source_run(spec) == plain)
         return spec, dataset
@@ -199,7 +206,7 @@ class Runner:
             "hash": spec.hash,
             "spec": spec.to_dict(),
             "teacher": source.hash if source else None,
-            "teacher_weights": store.checksum(_cpu_state(teacher)) if source else None,
+            "teacher_weights": store.checksum(_cpu_state(own_network(teacher))) if source else None,
             "metrics": score(dataset, found, student.point_range, teacher_detections(spec)),
             "cost": self._cost(spec, dataset, student, device)
             | {"method_parameters": parameters(method)},
@@ -273,12 +280,19 @@ def check_applicable(spec: RunSpec) -> None:
     """
     method = methods.get(spec.method.name)
     classes = unit_sized(classes_of(spec.dataset))
-    student, teacher = (
-        build_detector(network, classes).taps
-        for network in (spec.detector, spec.teacher.network if spec.teacher else spec.full_width())
-    )
-    require(method.name, method.needs, spec.detector.name, student)
-    build_method(spec.method, student, teacher if spec.teacher else student)
+    student = build_detector(spec.detector, classes)
+    require(method.name, method.needs, spec.detector.name, student.taps)
+    teacher = None
+    if spec.teacher:
+        teacher = as_teacher(build_detector(spec.teacher.network, classes), student)
+        check_partners(spec.method, student, teacher)
+    build_method(spec.method, *shown_to_method(student, teacher))
+
+
+def _same_range(one: RunSpec, other: RunSpec) -> bool:
+    """Whether two runs see the same part of each cloud."""
+    ranges = [spec.detector.options.get("point_range") for spec in (one, other)]
+    return ranges[0] == ranges[1]
 
 
 def _subject(spec: RunSpec) -> dict:

@@ -16,6 +16,7 @@ from kdbench.runs.build import build_detector
 from kdbench.runs.records import Record, find_record
 from kdbench.runs.spec import RunSpec
 from kdbench.runs.store import found_weights
+from kdbench.training.aligned import as_teacher
 
 
 def source_run(spec: RunSpec) -> RunSpec | None:
@@ -64,9 +65,9 @@ def make_teacher(
 ) -> Detector | None:
     """The teacher a run's method asks for, frozen; `load` gives the trained detector of a run.
 
-    It is in evaluation mode, save an untrained one: its running statistics are those of no data,
-    and would let its features fade from layer to layer. Its batch norms take the statistics of
-    each batch, and keep none.
+    One of another detector than the student's is aligned to it. It is in evaluation mode, save an
+    untrained one: its running statistics are those of no data, and would let its features fade
+    from layer to layer. Its batch norms take the statistics of each batch, and keep none.
     """
     kind = methods.get(spec.method.name).teacher
     if kind == "none":
@@ -77,7 +78,7 @@ def make_teacher(
         teacher = build_detector(spec.teacher.network, student.kinds)
     else:
         teacher = load(source_run(spec))
-    teacher.requires_grad_(False).eval()
+    teacher = as_teacher(teacher, student).requires_grad_(False).eval()
     if kind == "random":
         for module in teacher.train().modules():
             if hasattr(module, "track_running_stats"):

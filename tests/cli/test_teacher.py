@@ -84,7 +84,10 @@ def test_a_sweep_scores_the_teacher_once(kdbench, imported, tiny):
     ("arguments", "words"),
     [
         (["--teacher", "publik"], "unknown imported network 'publik'; did you mean 'public'"),
-        (["--teacher", "public", "--detector", "second"], "a network of pointpillars, the student"),
+        (
+            ["--teacher", "public", "--detector", "second"],
+            "of pointpillars, not of second",
+        ),
         (["--teacher", "cars"], "it knows the classes Car; those of the data set 'kitti' are Car,"),
         (["--teacher", "public", "--set", "detector.pillar_size=0.32"], "leave it out"),
         (["--teacher", "public", "--set", "detector.padding=32"], "detector.padding is 32, but a"),
@@ -141,3 +144,45 @@ def test_a_handmade_spec_must_fit_its_teacher(kdbench, imported, tiny):
     Path("spec.json").write_text(json.dumps(values))
     code, _, err = kdbench("run", "--spec", "spec.json", *tiny[-2:])
     assert code == 2 and "weights: only an imported teacher has them" in err
+
+
+# A teacher of another detector
+
+
+def test_a_teacher_of_another_detector_has_a_table_of_its_own(kdbench, tiny):
+    teaching = ["--method", "kd", "--teacher-detector", "second"]
+    steps = ["--set", "train.steps=2", "--set", "teacher.steps=2"]
+    for own in (teaching, teaching[:2]):
+        code, _, err = kdbench("run", *tiny, *own, *steps)
+        assert code == 0, err
+    code, _, _ = kdbench("report", "--json", "rows.json", "--out", "out")
+    rows = json.loads(Path("rows.json").read_text())
+    assert code == 0 and [row["label"] for row in rows] == ["teacher", "none", "kd (bce)"] * 2
+    assert "2 steps, cpu, taught by second" in Path("out/leaderboard.md").read_text()
+    assert "--teacher-detector second" in Path("out/index.html").read_text()
+    named = [path.parent.parent.name for path in Path("results").rglob("*.json")]
+    assert named.count("second-x1") == named.count("pointpillars-x1") == 1
+
+
+def test_what_a_teacher_of_another_detector_cannot_teach_is_told_before_it_is_trained(
+    kdbench, tiny, imported
+):
+    for arguments, words in (
+        (["--method", "pointdistiller"], "voxel (rows) of pointpillars has no partner there"),
+        (["--teacher-detector", "secund"], "did you mean 'second'"),
+    ):
+        code, _, err = kdbench("run", *tiny, "--teacher-detector", "second", *arguments)
+        assert code != 0 and words in err and "Traceback" not in err
+    assert not list(Path("results").rglob("*.json"))
+
+
+def test_an_imported_network_teaches_students_of_another_detector(kdbench, tiny, imported):
+    imported()
+    code, _, err = kdbench(
+        "run", *tiny, "--teacher", "public", "--teacher-detector", "pointpillars",
+        "--detector", "second", "--method", "fitnet", "--set", "train.steps=2",
+    )  # fmt: skip
+    assert code == 0, err
+    found = records()
+    assert found["fitnetcpu"]["teacher"] == found["noneany"]["hash"]
+    assert "max_points" not in found["fitnetcpu"]["spec"]["detector"]["options"]

@@ -137,7 +137,14 @@ def test_two_processes_train_the_weights_of_one(found):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "task", ["pointpillars/mean-teacher", "second/none", "centerpoint/none", "pointrcnn/none"]
+    "task",
+    [
+        "pointpillars/mean-teacher",
+        "pointpillars/crosskd",
+        "second/none",
+        "centerpoint/none",
+        "pointrcnn/none",
+    ],
 )
 def test_averaged_teachers_and_other_detectors(tmp_path, kitti_tree, task):
     check_training(task, run(tmp_path, kitti_tree, task))

@@ -167,10 +167,10 @@ def test_a_rest_of_the_network_that_is_another_is_told(monkeypatch):
     class Other(kind):
         name = "other"
 
-        def __init__(self, *args, **options):
-            super().__init__(*args, **options)
-            neck = replace(self.taps["neck"], apply=lambda x: self.head(x + 1))
-            self.taps = self.taps | {"neck": neck}
+        def _tap_specs(self, *widths):
+            specs = super()._tap_specs(*widths)
+            neck = replace(specs["neck"], apply=lambda x: self.head(x + 1))
+            return specs | {"neck": neck}
 
     monkeypatch.setitem(detectors._found, "other", Other)
     options = build_spec(profile="tiny", detector="pointpillars").detector.options
