@@ -43,6 +43,7 @@ from kdbench.detectors.layers.point_pyramid import PointPyramid, build_pyramid
 from kdbench.detectors.layers.pointnet2 import BALLS, SHARE, PointNet2
 from kdbench.detectors.layers.rcnn_head import CENTRES, MARGIN, Refinement, RefinementHead
 from kdbench.detectors.layers.residual_coder import ResidualCoder
+from kdbench.detectors.layers.roi_judge import RoiJudge
 from kdbench.detectors.layers.roi_sampling import Rois
 from kdbench.detectors.layers.row_norm import EPS as NORM_EPS
 from kdbench.detectors.layers.row_norm import set_eps
@@ -165,6 +166,7 @@ class PointRCNN(Detector):
             "points": TapSpec(Kind.POINTS, channels),
             "head.cls": TapSpec(Kind.CLS, len(self.classes)),
             self._codes: TapSpec(kind, codes.channels, bins=bins),
+            "judge": TapSpec(Kind.JUDGE, 1),
         }
 
     @staticmethod
@@ -213,9 +215,10 @@ class PointRCNN(Detector):
         cls, codes = self.head(rows)
         yield {"head.cls": cls[:, :, None, None], self._codes: codes[:, :, None, None]}
         boxes, scores, labels = self.head.boxes(cls, codes, xyz)
+        second = self.roi_points, self.margin
+        yield {"judge": RoiJudge(xyz, rows.detach(), scores, self.rcnn, *second)}
         rois = self._rois(inputs, boxes, scores, labels)
-        pooled = (xyz, rows.detach(), scores, self.roi_points, self.margin)
-        *cloud, filled = rcnn_head.pool(rois, *pooled)
+        *cloud, filled = rcnn_head.pool(rois, xyz, rows.detach(), scores, *second)
         yield {"_refinement": Refinement(rois, *self.rcnn(*cloud), filled, inputs.filled)}
 
     def _rois(self, inputs: PointInputs, boxes, scores, labels) -> Rois:

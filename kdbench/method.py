@@ -28,6 +28,8 @@ class Method(nn.Module):
 
     name: ClassVar[str]
     needs: ClassVar[tuple[str, ...]] = ()  # tap patterns, see `taps.find`
+    # Patterns of what the teacher must show, where that is something else than `needs`.
+    teacher_needs: ClassVar[tuple[str, ...]] = ()
     paper: ClassVar[Paper | None] = None
     variants: ClassVar[tuple[str, ...]] = ()  # values of the option `variant`, default first
     deviations: ClassVar[tuple[str, ...]] = ()  # what differs from the paper, and why

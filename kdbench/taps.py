@@ -3,7 +3,8 @@
 A detector lists what it provides as `TapSpecs`; its forward pass returns the values as `Taps`.
 Names follow the stage they come from: `voxel` or `points`, `backbone.0`, `backbone.1`, ...,
 `preact.0`, ... (the same maps before their last ReLU), `neck`, `head.cls`, `head.box`,
-`head.dir`; `counts` tells how many points lie over each cell of `backbone.0`. A method asks for
+`head.dir`; `counts` tells how many points lie over each cell of `backbone.0`, and `judge` is the
+second stage of a detector that has one. A method asks for
 taps by name or pattern. A name that begins with `_` is no tap: the detector keeps for its loss
 there what no method should look at.
 """
@@ -33,6 +34,8 @@ class Kind(StrEnum):
     BINS = "bins"  # (B, N, 1, 1, K) boxes of N points, in bins: detectors/layers/bin_coder.py
     CODES = "codes"  # (B, N, 1, 1, K) boxes of N points, coded in another way
     DIR = "dir"  # (B, H, W, A, bins) logits of the heading's half-turn
+    # Callable: scores (m,) from 0 to 1 of any boxes (m, 7) of each frame, without a gradient.
+    JUDGE = "judge"
 
 
 @dataclass(frozen=True)

@@ -3,88 +3,63 @@
 It prepares the cloud for itself. What it shows lies on the student's grid, so that methods know
 nothing of it: maps are resampled by metres, head outputs are those of the cell that holds the
 student's, boxes are encoded anew at the student's places. Where the teacher sees less than the
-student, methods get the student's maps without the rest. Taps of rows have no partner: the two
-detectors have no rows in common.
+student, methods get the student's maps without the rest. Rows have no partner: the two detectors
+have none in common.
 """
 
-import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from kdbench.dataset import Batch
 from kdbench.detector import Detections, Detector, merged
 from kdbench.errors import NotApplicable
-from kdbench.ops.resample import Cells, bilinear, nearest
 from kdbench.registry import methods
 from kdbench.runs.spec import MethodSpec
-from kdbench.taps import Kind, Taps, TapSpec, TapSpecs, find
+from kdbench.taps import Kind, Taps, TapSpec, TapSpecs, find, missing
+from kdbench.training.common_grid import Cut, Pair, are_partners, common_window, on_grid
 
-HEADS = (Kind.CLS, Kind.BOX)
+ON_NO_GRID = (Kind.JUDGE,)  # taps that need no partner
 OWN = "_own "  # before the names of what the teacher itself needs to find boxes
-
-
-@dataclass(frozen=True)
-class Window:
-    """Which cells of the student's maps the teacher sees too: metres from the maps' corner."""
-
-    left: float
-    low: float
-    right: float
-    high: float
-
-    def cells(self, spec: TapSpec) -> tuple[slice, slice]:
-        """Rows and columns of the student's map `spec`."""
-        edges = [round(edge / spec.cell) for edge in (self.low, self.high, self.left, self.right)]
-        return slice(*edges[:2]), slice(*edges[2:])
-
-    def cut(self, spec: TapSpec, value: Tensor) -> Tensor:
-        """A map (B, C, H, W), or a head's output (B, H, W, ...), without the rest."""
-        rows, columns = self.cells(spec)
-        first = 1 if spec.kind in (*HEADS, Kind.DIR) else 2
-        size = rows.stop - rows.start, columns.stop - columns.start
-        if size == tuple(value.shape[first : first + 2]):
-            return value
-        return value[(slice(None),) * first + (rows, columns)]
 
 
 class Aligned(Detector):
     """A trained `network` as the teacher of a `student` of another detector.
 
-    `taps` are those that have a partner at the student, `student_taps` are the partners as
-    `of_student` shows them. Raises NotApplicable where the two see no place in common.
+    `taps` are those that have a partner at the student, and those that need none; `student_taps`
+    are the student's as `of_student` shows them. Raises NotApplicable where the two see no place
+    in common.
     """
 
     def __init__(self, network: Detector, student: Detector):
         super().__init__(network.kinds, network.ratio)
         self.name = network.name
         self.network = network
-        self.window = _window(student, network.point_range)
+        window = common_window(student.taps, student.point_range, network.point_range)
         own, other = shapes(network), shapes(student)
-        self._specs = student.taps
+        maps = {name: spec for name, spec in student.taps.items() if on_grid(spec)}
+        self.cuts = {name: Cut(spec, other[name], window) for name, spec in maps.items()}
         self.pairs = {
-            name: Pair(network.taps[name], own[name], spec, other[name], self.window)
-            for name, spec in student.taps.items()
-            if partners(network.taps.get(name), own.get(name), spec, other.get(name))
+            name: Pair(network.taps[name], own[name], self.cuts[name])
+            for name, spec in maps.items()
+            if are_partners(network.taps.get(name), own.get(name), spec, other[name])
         }
-        self.student_taps = {name: pair.of_student() for name, pair in self.pairs.items()}
-        self.taps = {name: self._shown(name) for name in self.pairs}
+        free = {name: spec for name, spec in network.taps.items() if spec.kind in ON_NO_GRID}
+        self.taps = {name: self._shown(name) for name in self.pairs} | free
+        self.student_taps = student.taps | {name: cut.spec for name, cut in self.cuts.items()}
 
     def _shown(self, name: str) -> TapSpec:
-        spec = self.pairs[name].shown()
+        spec = self.pairs[name].spec
         goes_on = self.network.taps[name].apply is not None and "head.cls" in self.pairs
         return replace(spec, apply=partial(self._applied, name)) if goes_on else spec
 
     def of_student(self, taps: Taps) -> Taps:
         """The student's taps as methods see them: maps without what the teacher does not see."""
-        maps = (Kind.BEV, Kind.COUNTS, Kind.DIR, *HEADS)
-        specs = {n: spec for n, spec in self._specs.items() if spec.kind in maps and spec.cell}
-        return dict(taps) | {n: self.window.cut(spec, taps[n]) for n, spec in specs.items()}
+        return dict(taps) | {name: cut.of(taps[name]) for name, cut in self.cuts.items()}
 
     @property
     def point_range(self) -> tuple[float, ...]:
@@ -98,8 +73,8 @@ class Aligned(Detector):
 
     def stages(self, inputs) -> Iterator[Taps]:
         for taps in self.network.stages(inputs):
-            partnered = self.pairs.keys() & taps.keys()
-            shown = {name: self.pairs[name].resampled(taps[name]) for name in partnered}
+            shown = {name: value for name, value in taps.items() if name in self.taps}
+            shown |= {n: self.pairs[n].resampled(taps[n]) for n in self.pairs.keys() & taps.keys()}
             yield shown | {OWN + name: value for name, value in taps.items()}
 
     def loss(self, taps: Taps, batch: Batch) -> dict[str, Tensor]:
@@ -135,61 +110,6 @@ class _Own(Mapping):
         return len(list(iter(self)))
 
 
-class Pair:
-    """A teacher's map or head output, and the student's of the same name."""
-
-    def __init__(self, teacher: TapSpec, own, student: TapSpec, other, window: Window):
-        self.spec, self.student, self.window = teacher, student, window
-        self.teacher_cells = Cells(teacher.origin, teacher.cell, *_size(teacher, own))
-        self.whole = _size(student, other)  # of the student's map
-        self.rows, self.columns = window.cells(student)
-        x, y = student.origin
-        corner = x + self.columns.start * student.cell, y + self.rows.start * student.cell
-        size = self.rows.stop - self.rows.start, self.columns.stop - self.columns.start
-        self.cells = Cells(corner, student.cell, *size)
-
-    def of_student(self) -> TapSpec:
-        """The student's spec of what is left of its map."""
-        if (self.cells.height, self.cells.width) == self.whole:
-            return self.student
-        codes = self.student.decode, self.student.encode
-        decode, encode = (code and partial(self._inside, code) for code in codes)
-        return replace(
-            self.student, origin=self.cells.origin, decode=decode, encode=encode, apply=None
-        )
-
-    def shown(self) -> TapSpec:
-        """The teacher's spec on the student's grid."""
-        student = self.of_student()
-        codes = {"channels": student.channels} if self.spec.kind is Kind.BOX else {}
-        return replace(
-            self.spec, cell=student.cell, origin=student.origin, apply=None,
-            decode=student.decode, encode=student.encode, **codes,
-        )  # fmt: skip
-
-    def resampled(self, value: Tensor) -> Tensor:
-        """A value of the teacher's on the student's grid, in full precision."""
-        value = value.float() if value.dtype.itemsize < 4 else value
-        if self.spec.kind is Kind.BEV:
-            return bilinear(value, self.teacher_cells, self.cells)
-        if self.spec.kind is Kind.CLS:
-            return nearest(value, self.teacher_cells, self.cells)
-        boxes = nearest(self.spec.decode(value), self.teacher_cells, self.cells)
-        return self.of_student().encode(boxes)
-
-    def returned(self, maps: Tensor) -> Tensor:
-        """Maps on the student's grid as ones on the teacher's."""
-        return bilinear(maps, self.cells, self.teacher_cells)
-
-    def _inside(self, code: Callable[[Tensor], Tensor], values: Tensor) -> Tensor:
-        """Codes or boxes (B, h, w, A, n) of what is left, by a function of the whole map."""
-        height, width = self.whole
-        around = (self.columns.start, width - self.columns.stop)
-        around += (self.rows.start, height - self.rows.stop)
-        whole = F.pad(values, (0, 0, 0, 0, *around), value=1.0)  # a box of 1 m has a code
-        return code(whole)[:, self.rows, self.columns]
-
-
 @torch.no_grad()
 def shapes(network: Detector) -> dict[str, tuple[int, ...]]:
     """The shapes of a network's maps and head outputs for one frame."""
@@ -202,50 +122,22 @@ def shapes(network: Detector) -> dict[str, tuple[int, ...]]:
     return {name: tuple(tap.shape) for name, tap in taps.items() if isinstance(tap, Tensor)}
 
 
-def partners(teacher: TapSpec | None, own, student: TapSpec, other) -> bool:
-    """Whether two taps of one name can be compared: maps, or heads with as many boxes a cell."""
-    if teacher is None or teacher.kind is not student.kind or not (teacher.cell and student.cell):
-        return False
-    if teacher.kind not in HEADS:
-        return teacher.kind is Kind.BEV
-    coded = teacher.kind is Kind.CLS or bool(teacher.decode and student.encode)
-    return coded and own[3] == other[3]
-
-
-def check_partners(spec: MethodSpec, student: Detector, teacher: Detector) -> None:
-    """Raises NotApplicable where a method cannot learn from an aligned teacher, with the reason."""
-    if not isinstance(teacher, Aligned):
-        return
+def check_teacher(spec: MethodSpec, student: Detector, teacher: Detector) -> None:
+    """Raises NotApplicable where a method cannot learn from a teacher, with the reason."""
     kind = methods.get(spec.name)
     kind = methods.get(spec.options["method"]) if kind.wraps else kind
     what = f"method {kind.name!r} is not applicable with a teacher {teacher.name!r}: "
+    if absent := missing(kind.teacher_needs, teacher.taps):
+        raise NotApplicable(what + f"it shows no {', '.join(absent)} (--teacher-detector)")
+    if not isinstance(teacher, Aligned):
+        return
     if kind.copies_weights:
         raise NotApplicable(what + f"it copies weights of a {student.name}")
-    for pattern in kind.needs:
+    for pattern in () if kind.teacher_needs else kind.needs:
         for name in find(pattern, student.taps):
             if name not in teacher.taps:
                 tap = f"{name} ({student.taps[name].kind}) of {student.name}"
                 raise NotApplicable(what + f"{tap} has no partner there")
-
-
-def _size(spec: TapSpec, shape: tuple[int, ...]) -> tuple[int, int]:
-    return shape[1:3] if spec.kind in HEADS else shape[2:]
-
-
-def _window(student: Detector, seen: tuple[float, ...]) -> Window:
-    """The student's cells inside of what the teacher sees, in whole cells of its coarsest map."""
-    maps = [s for s in student.taps.values() if s.kind in (Kind.BEV, *HEADS) and s.cell]
-    if not maps:
-        raise NotApplicable(f"{student.name} shows no map, on which another detector could teach")
-    coarse = max(spec.cell for spec in maps)
-    near, far = [], []
-    for axis in (0, 1):
-        low, high = student.point_range[axis], student.point_range[axis + 3]
-        near.append(math.ceil((max(seen[axis], low) - low) / coarse - 1e-6) * coarse)
-        far.append(math.floor((min(seen[axis + 3], high) - low) / coarse + 1e-6) * coarse)
-    if not (far[0] > near[0] and far[1] > near[1]):
-        raise NotApplicable("student and teacher see no place in common (point_range)")
-    return Window(*near, *far)
 
 
 def as_teacher(network: Detector, student: Detector) -> Detector:

@@ -18,7 +18,7 @@ from kdbench.runs.build import build_detector, build_method
 from kdbench.runs.spec import RunSpec
 from kdbench.runs.store import checksum
 from kdbench.taps import Taps
-from kdbench.training.aligned import check_partners, shown_to_method
+from kdbench.training.aligned import check_teacher, shown_to_method
 from kdbench.training.loop import Training
 from kdbench.training.progress import Reporter
 from kdbench.training.teachers import make_teacher
@@ -131,7 +131,7 @@ def _networks(spec: RunSpec, equal: bool = False) -> tuple[Training, Batch]:
         lambda run: copy.deepcopy(student) if equal else build_detector(run.detector, CLASSES),
     )
     if teacher is not None:
-        check_partners(spec.method, student, teacher)
+        check_teacher(spec.method, student, teacher)
     method = build_method(spec.method, *shown_to_method(student, teacher))
     if teacher is not None and not equal:
         method.prepare_student(student, teacher)

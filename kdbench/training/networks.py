@@ -11,7 +11,7 @@ from kdbench.runs import store
 from kdbench.runs.build import build_detector, build_method, classes_of
 from kdbench.runs.spec import RunSpec
 from kdbench.taps import require
-from kdbench.training.aligned import check_partners, shown_to_method
+from kdbench.training.aligned import check_teacher, shown_to_method
 from kdbench.training.teachers import make_teacher
 
 Load = Callable[[RunSpec, str], Detector]
@@ -32,7 +32,7 @@ def build_networks(
     weights = spec.teacher.weights if spec.teacher else ""
     teacher = make_teacher(spec, student, lambda run: load(run, weights))
     if teacher is not None:
-        check_partners(spec.method, student, teacher)
+        check_teacher(spec.method, student, teacher)
         teacher.to(device)
     torch.manual_seed(spec.seed + 1)
     method = build_method(spec.method, *shown_to_method(student, teacher))

@@ -29,7 +29,7 @@ from kdbench.storage.home import home
 from kdbench.taps import require
 from kdbench.training.aligned import (
     as_teacher,
-    check_partners,
+    check_teacher,
     own_network,
     shown_to_method,
 )
@@ -285,7 +285,7 @@ def check_applicable(spec: RunSpec) -> None:
     teacher = None
     if spec.teacher:
         teacher = as_teacher(build_detector(spec.teacher.network, classes), student)
-        check_partners(spec.method, student, teacher)
+        check_teacher(spec.method, student, teacher)
     build_method(spec.method, *shown_to_method(student, teacher))
 
 

@@ -22,6 +22,9 @@ def check_tap(spec: TapSpec, value: Tensor | Rows, frames: int, point_range) -> 
     if spec.kind in (Kind.ROWS, Kind.POINTS):
         _check_rows(spec, value, frames)
         return
+    if spec.kind is Kind.JUDGE:
+        _check_judge(value, frames, point_range)
+        return
     from_above = spec.kind in (Kind.BEV, Kind.COUNTS)
     layout, dimensions, channel = (
         ("(B, C, H, W)", 4, 1) if from_above else ("(B, H, W, A, C)", 5, 4)
@@ -59,6 +62,17 @@ def _check_rows(spec: TapSpec, value: Tensor | Rows, frames: int) -> None:
     must(spec.kind is Kind.ROWS or value.positions is not None, "points must have positions")
 
 
+def _check_judge(value, frames: int, point_range) -> None:
+    low, high = torch.tensor(point_range).split(3)
+    box = torch.cat([(low + high) / 2, torch.tensor([4.0, 2.0, 1.5, 0.3])])
+    counts = [i % 3 for i in range(frames)]  # none too
+    found = value([box.repeat(count, 1) for count in counts])
+    shapes = [tuple(scores.shape) for scores in found]
+    must(shapes == [(count,) for count in counts], f"scores {shapes} of {counts} boxes a frame")
+    scores = torch.cat(list(found))
+    must(((scores >= 0) & (scores <= 1)).all(), "a score is not from 0 to 1")
+
+
 def check_detections(found: Detections, point_range) -> None:
     """Raises Failed when detections of one frame are not what `Detections` says."""
     count = len(found.scores)
@@ -85,8 +99,8 @@ def check_boxes(boxes: Tensor, point_range) -> None:
 
 
 def equal(taps: Taps, others: Taps) -> bool:
-    """Whether two passes gave the same bits; names that begin with `_` are left out."""
-    names = [name for name in taps if not name.startswith("_")]
+    """Whether two passes gave the same bits; a judge, and names with `_` before, are left out."""
+    names = [n for n in taps if not n.startswith("_") and not callable(taps[n])]
     return all(torch.equal(_value(taps[name]), _value(others[name])) for name in names)
 
 

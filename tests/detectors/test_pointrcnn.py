@@ -122,6 +122,8 @@ def test_taps_are_what_their_specs_say(coder, training):
         if spec.kind is Kind.POINTS:
             assert isinstance(taps[name], Rows)
             assert taps[name].features.shape == (2 * 512, spec.channels)
+        elif spec.kind is Kind.JUDGE:
+            assert [len(s) for s in taps[name]([torch.rand(m, 7) for m in (3, 0)])] == [3, 0]
         else:
             assert taps[name].shape == (2, 512, 1, 1, spec.channels)
 

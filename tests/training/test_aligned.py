@@ -14,12 +14,12 @@ from kdbench.runs.spec import MethodSpec
 from kdbench.taps import Kind
 from kdbench.training.aligned import (
     Aligned,
-    Window,
     as_teacher,
-    check_partners,
+    check_teacher,
     own_network,
     seen_by_method,
 )
+from kdbench.training.common_grid import Window, common_window
 from kdbench.training.conformance import CLASSES, OTHER_GRID, make_confident, tiny_scene
 from kdbench.training.loop import in_float32
 from kdbench.training.teachers import reader
@@ -75,7 +75,9 @@ def test_taps_have_the_shapes_of_the_students_that_methods_see(teacher, taps):
         assert sizes[0] == sizes[1]
         assert spec.cell == STUDENT.taps[name].cell
         assert spec.origin == teacher.student_taps[name].origin
-    assert teacher.window == Window(0.0, 5.12, 15.36, 15.36)  # cells of the coarsest map: 5.12 m
+    # In whole cells of the coarsest map, 5.12 m.
+    ranges = STUDENT.point_range, SECOND.point_range
+    assert common_window(STUDENT.taps, *ranges) == Window(0.0, 5.12, 15.36, 15.36)
 
 
 def test_a_pedestrian_of_the_teachers_is_where_it_was(teacher, taps):
@@ -83,15 +85,15 @@ def test_a_pedestrian_of_the_teachers_is_where_it_was(teacher, taps):
     found = teacher.taps["head.box"].decode(taps["head.box"])
     pair = teacher.pairs["head.box"]
     own = SECOND(SECOND.prepare(SCENE))["head.box"]
-    expected = nearest(SECOND.taps["head.box"].decode(own), pair.teacher_cells, pair.cells)
+    expected = nearest(SECOND.taps["head.box"].decode(own), pair.cells, pair.student.cells)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_what_is_left_of_a_head_keeps_its_code(teacher):
     codes = torch.randn(2, 16, 16, 6, 7)
     whole, spec = STUDENT.taps["head.box"], teacher.student_taps["head.box"]
-    boxes = teacher.window.cut(whole, whole.decode(codes))
-    cut = teacher.window.cut(whole, codes)
+    boxes = teacher.cuts["head.box"].of(whole.decode(codes))
+    cut = teacher.cuts["head.box"].of(codes)
     assert cut.shape[1:3] == (8, 12)
     torch.testing.assert_close(spec.decode(cut), boxes)
     torch.testing.assert_close(spec.encode(boxes), cut, rtol=1e-4, atol=1e-4)
@@ -122,7 +124,7 @@ def test_its_head_goes_on_from_a_map_on_the_students_grid(teacher, taps):
     outputs = teacher.taps["neck"].apply(maps)
     pair = teacher.pairs["neck"]
     direct = SECOND.taps["neck"].apply(pair.returned(maps))["cls"]
-    assert torch.equal(outputs["cls"], nearest(direct, pair.teacher_cells, pair.cells))
+    assert torch.equal(outputs["cls"], nearest(direct, pair.cells, pair.student.cells))
     assert set(outputs) == {"cls", "box"}
     (outputs["cls"].sum() + outputs["box"].sum()).backward()
     assert maps.grad.abs().sum() > 0
@@ -153,14 +155,14 @@ def test_a_folded_reader_shows_the_same(teacher):
 )
 def test_what_has_no_partner_is_told(teacher, method, options, why):
     with pytest.raises(NotApplicable, match=why):
-        check_partners(MethodSpec(method, options), STUDENT, teacher)
+        check_teacher(MethodSpec(method, options), STUDENT, teacher)
 
 
 def test_networks_that_see_no_place_in_common_are_told():
     behind = network("second", point_range=[-20.48, -10.24, -3.0, -10.24, 10.24, 1.0])
     with pytest.raises(NotApplicable, match="no place in common"):
         as_teacher(behind, STUDENT)
-    with pytest.raises(NotApplicable, match="pointrcnn shows no map"):
+    with pytest.raises(NotApplicable, match="a student without maps"):
         as_teacher(SECOND, network("pointrcnn"))
 
 
