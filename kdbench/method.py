@@ -46,7 +46,9 @@ class Method(nn.Module):
     # return no loss term.
     teaches_by_loss: ClassVar[bool] = True
     # Whether the student starts from the teacher's weights: so it must be the same network, wider.
-    copies_weights: ClassVar[bool] = False
+    same_detector: ClassVar[bool] = False
+    # Steps of a stage of its own, before its student's training; 0: it has none.
+    stage_steps: int = 0
     zero_when_equal: ClassVar[bool] = False  # loss is 0 when student, teacher and adapters agree
 
     def __init__(self, student: TapSpecs, teacher: TapSpecs):
@@ -57,6 +59,19 @@ class Method(nn.Module):
     def forward(self, student: Taps, teacher: Taps, batch: Batch) -> dict[str, Tensor]:
         """Weighted loss terms by name, scalars, to be added to the detection loss."""
         raise NotImplementedError
+
+    def stage_modules(self) -> list[nn.Module]:
+        """What learns in the stage before the training, and is frozen afterwards."""
+        return []
+
+    def stage_loss(self, teacher: nn.Module, taps: Taps, batch: Batch) -> dict[str, Tensor]:
+        """Loss terms of that stage by name, scalars; `taps` are the teacher's."""
+        raise NotImplementedError
+
+    def freeze_stage(self) -> None:
+        """Lets what learned in the stage be as it is."""
+        for module in self.stage_modules():
+            module.requires_grad_(False).eval()
 
     def share_adapters(self) -> None:
         """Makes the student's and the teacher's adapters the same, for `kdbench check`.

@@ -16,7 +16,7 @@ class SparseKDFull(Method):
     needs = SparseKD.needs
     paper = SparseKD.paper
     variants = SparseKD.variants
-    copies_weights = True
+    same_detector = True
     zero_when_equal = True
     deviations = (
         *SparseKD.deviations,

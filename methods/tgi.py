@@ -23,7 +23,7 @@ class TeacherGuidedInitialisation(Method):
         "NeurIPS 2022, arXiv 2205.15156",
     )
     teaches_by_loss = False
-    copies_weights = True
+    same_detector = True
     deviations = (
         "a concatenation is told by its width, as that of all branches of a `ModuleList` "
         "together: networks do not say what their layers read. Widths alone decide, so a layer "

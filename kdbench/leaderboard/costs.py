@@ -56,15 +56,19 @@ def mean(values) -> float | None:
 
 
 def _seconds(records: Sequence[Record], nothing: float | None = None) -> float | None:
-    """Steps times the median seconds of one, mean over trainings; breaks are left out."""
+    """Steps times the median seconds of one, mean over trainings; breaks are left out.
+
+    A stage of the method's own before the training counts with it.
+    """
     if not records:
         return nothing
     each = [r["training"]["seconds_per_step"] for r in records]
-    return None if None in each else fmean(map(_steps, records, each))
+    return None if None in each else fmean(map(_seconds_of, records, each))
 
 
-def _steps(record: Record, factor: float = 1.0) -> float:
-    return factor * record["spec"]["train"]["steps"]
+def _seconds_of(record: Record, step: float) -> float:
+    before = record["training"].get("stage", {"seconds": 0.0})["seconds"]
+    return step * record["spec"]["train"]["steps"] + before
 
 
 def _sum(a: float | None, b: float | None) -> float | None:

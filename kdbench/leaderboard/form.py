@@ -38,6 +38,7 @@ FORM = {
     "latency": {"p50": _SOME, "p90": _SOME, "contention": Maybe(NUMBER)},
     "training": {
         "seconds_per_step": _SOME, "seconds": _SOME, "peak_memory_bytes": _SOME,
+        "stage": Maybe({"steps": int, "seconds": NUMBER}),
         "trace": Maybe([{"step": int, "parts": _PULL}]),
     },
     "environment": Maybe(

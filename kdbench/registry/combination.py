@@ -76,7 +76,7 @@ def combination(parts: Sequence[type[Method]]) -> type[Method]:
         "name": name,
         "parts": parts,
         "needs": tuple(dict.fromkeys(need for part in parts for need in part.needs)),
-        "copies_weights": any(part.copies_weights for part in parts),
+        "same_detector": any(part.same_detector for part in parts),
         "zero_when_equal": all(part.zero_when_equal for part in parts),
     }
     return type("Combination", (Combination,), members)

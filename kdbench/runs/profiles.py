@@ -18,6 +18,9 @@ _COARSE_VOXELS = [0.128, 0.128, 0.1]
 # PointDistiller takes 6,000 pillars of a batch of six frames with about 6,300 pillars each: a
 # sixth. A frame of this range and pillar size has about 2,200.
 _SMALL_GRAPHS = {"pointdistiller": {"n": 400, "k": 32}}
+# Steps of the stages that some methods have before the training: a third of a student's.
+_STAGES = {"ft": {"stage_steps": 400}, "label-encoder": {"stage_steps": 400}}
+_FEW_STEPS = {name: {"stage_steps": 2} for name in _STAGES}
 # A turn of up to 45 degrees, as published, turns much of a cloud that only covers the camera's
 # view out of this narrow range; a short training does not make up for it.
 _SMALL_TURNS = {"augmentation": {"rotation": 0.2}}
@@ -72,6 +75,7 @@ PROFILES: dict[str, dict[str, Any]] = {
                 **_SHORT_TRAINING,
             },
         },
+        "methods": _FEW_STEPS,
         "train": {"steps": 4, "batch_size": 4},
         "teacher": {},
     },
@@ -92,7 +96,7 @@ PROFILES: dict[str, dict[str, Any]] = {
                 **_SHORT_TRAINING,
             },
         },
-        "methods": _SMALL_GRAPHS,
+        "methods": _SMALL_GRAPHS | _STAGES,
         "train": {"steps": 1200, "batch_size": 4},
         "train of": {"pointpillars": _HIGH_RATE, "pointrcnn": _SMALL_BATCHES},
         "teacher": {"steps": 12_000, "lr": 0.003, "beta2": 0.99},

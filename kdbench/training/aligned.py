@@ -131,7 +131,7 @@ def check_teacher(spec: MethodSpec, student: Detector, teacher: Detector) -> Non
         raise NotApplicable(what + f"it shows no {', '.join(absent)} (--teacher-detector)")
     if not isinstance(teacher, Aligned):
         return
-    if kind.copies_weights:
+    if kind.same_detector:
         raise NotApplicable(what + f"it copies weights of a {student.name}")
     for pattern in () if kind.teacher_needs else kind.needs:
         for name in find(pattern, student.taps):

@@ -18,10 +18,11 @@ from kdbench.runs.build import build_detector, build_method
 from kdbench.runs.spec import RunSpec
 from kdbench.runs.store import checksum
 from kdbench.taps import Taps
-from kdbench.training.aligned import check_teacher, shown_to_method
+from kdbench.training.aligned import check_teacher, inputs_of, shown_to_method
 from kdbench.training.loop import Training
 from kdbench.training.progress import Reporter
 from kdbench.training.teachers import make_teacher
+from kdbench.training.terms import checked_terms
 
 CLASSES = ("Car", "Pedestrian", "Cyclist")
 SIZES = np.array([[3.9, 1.6, 1.56], [0.8, 0.6, 1.73], [1.76, 0.6, 1.73]], np.float32)
@@ -117,6 +118,8 @@ def _checks(kind: type[Method]) -> Iterator[tuple]:
         return
     if kind.teaches_by_loss:
         yield "gradients into student and adapters only", _gradients
+    if kind.stage_loss is not Method.stage_loss:
+        yield "a stage before that trains what is its own", _stage
     if kind.zero_when_equal:
         yield "zero when student and teacher are equal", _zero_when_equal
 
@@ -191,6 +194,8 @@ def _losses_anew(spec: RunSpec) -> dict[str, float]:
 
 def _gradients(spec: RunSpec) -> None:
     training, batch = _networks(spec)
+    if training.method.stage_steps:
+        training.method.freeze_stage()
     terms = _distillation(training, batch)
     if not terms:
         raise Failed("gives no loss term")
@@ -208,6 +213,23 @@ def _gradients(spec: RunSpec) -> None:
     for name, parameter in training.method.named_parameters():
         if parameter.requires_grad and parameter.grad is None:
             raise Failed(f"no gradient reaches the method's parameter {name}")
+
+
+def _stage(spec: RunSpec) -> None:
+    training, batch = _networks(spec)
+    method, teacher = training.method, training.teacher
+    if not method.stage_steps:
+        return
+    method.train()
+    taps = training._teacher_taps(inputs_of(teacher, training.student.prepare(batch), batch))
+    sum(checked_terms("its stage", method.stage_loss(teacher, taps, batch)).values()).backward()
+    own = {p for module in method.stage_modules() for p in module.parameters()}
+    if not own or not own <= set(method.parameters()):
+        raise Failed("stage_modules must give parts of the method")
+    if unmoved := [name for name, p in method.named_parameters() if p in own and not _moves(p)]:
+        raise Failed(f"its stage has no gradient for {unmoved[0]}")
+    if any(p.grad is not None for p in teacher.parameters()):
+        raise Failed("its stage has a gradient for the teacher")
 
 
 def _moves(parameter) -> bool:

@@ -65,11 +65,16 @@ class Training:
         Raises TrainingDiverged (naming the step and the frames) and KeyboardInterrupt (after
         saving a checkpoint).
         """
+        from kdbench.training.stage import first_stage  # which is a training itself
+
         processes.call(self.spec, self.device)
         with processes.losing(), synced(self.student, self.teacher):
-            return self._run()
+            before = first_stage(self)
+            cost = self.train()
+        return cost | ({"stage": before} if before else {})
 
-    def _run(self) -> dict:
+    def train(self) -> dict:
+        """Trains as `run` does, in all processes at once, without what goes before."""
         state = self.initial_state()
         self._resume(state)
         processes.check_equal(state.step, "see different checkpoints; KDBENCH_HOME must be shared")
@@ -193,8 +198,11 @@ class Training:
         lr = state.schedule.get_last_lr()[0]
         state.schedule.step()
         state.step += 1
-        self.method.after_step(self.student, self.teacher, state.step, self.spec.train.steps)
+        self._after_step(state)
         return numbers(losses | self.method.logs | {"grad_norm": norm}) | {"lr": lr}
+
+    def _after_step(self, state: State) -> None:
+        self.method.after_step(self.student, self.teacher, state.step, self.spec.train.steps)
 
     @cached_property
     def _averaging(self):
@@ -256,10 +264,15 @@ class Training:
 
     def initial_state(self) -> State:
         """Optimiser and schedule at step 0; puts student and method in training mode."""
-        train = self.spec.train
         self.student.train()
         self.method.train()
-        parameters = [*self.student.parameters(), *self.method.parameters()]
+        if self.method.stage_steps:
+            self.method.freeze_stage()
+        own = (p for p in self.method.parameters() if p.requires_grad)
+        return self._state([*self.student.parameters(), *own])
+
+    def _state(self, parameters: list[torch.nn.Parameter]) -> State:
+        train = self.spec.train
         optimizer = torch.optim.AdamW(
             parameters, lr=train.lr, weight_decay=train.weight_decay, fused=True,
             betas=(0.95, train.beta2),  # the cycle below sets the first at every step

@@ -8,9 +8,10 @@ from kdbench.errors import UsageError
 from kdbench.methods.ft import FactorTransfer, normalised
 
 
-def ft(student_specs, teacher_specs, **options):
+def ft(student_specs, teacher_specs, stage_steps=0, **options):
     torch.manual_seed(0)
-    return FactorTransfer(student_specs, teacher_specs, **options).double()
+    made = FactorTransfer(student_specs, teacher_specs, stage_steps=stage_steps, **options)
+    return made.double()
 
 
 @pytest.fixture
@@ -86,3 +87,16 @@ def test_another_map_can_be_named(student_specs, teacher_specs):
     assert ft(student_specs, teacher_specs, tap="neck").tap == "neck"
     with pytest.raises(UsageError, match="tap.*neck"):
         ft(student_specs, teacher_specs, tap="head.box")
+
+
+def test_after_a_stage_of_its_own_the_paraphraser_is_a_constant(
+    student, teacher, batch, student_specs, teacher_specs, method
+):
+    staged = ft(student_specs, teacher_specs, stage_steps=5)
+    found = staged(student, teacher, batch)
+    assert found.keys() == {"transfer"}
+    assert found["transfer"] == method(student, teacher, batch)["transfer"]
+    found["transfer"].backward()
+    assert not any(learned(staged.stage_modules())) and all(learned([staged.translator]))
+    staged.stage_loss(None, teacher, batch)["paraphrase"].backward()
+    assert all(learned(staged.stage_modules()))
