@@ -130,13 +130,6 @@ def move_whole(frame: Frame, plan: Plan) -> Frame:
     return scale(rotate(frame, plan.angle), plan.factor)
 
 
-def move_objects(
-    frame: Frame, obstacles: np.ndarray, settings: Augmentation, rng: np.random.Generator
-) -> Frame:
-    """Every object moved and turned a little, its points with it."""
-    return carry(frame, choose_moves(frame.boxes, obstacles, settings, rng))
-
-
 def choose_moves(
     boxes: np.ndarray, obstacles: np.ndarray, settings: Augmentation, rng: np.random.Generator
 ) -> np.ndarray:

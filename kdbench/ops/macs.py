@@ -57,12 +57,6 @@ def declared_macs(count: int, own: bool = True) -> Iterator[None]:
         counter.declared += int(count) if own else 0
 
 
-def count_macs(count: int) -> None:
-    """Adds `count` MACs for work that PyTorch does not see."""
-    with declared_macs(count):
-        pass
-
-
 def counting() -> bool:
     """Whether anyone counts: for operators whose MACs take work to find out."""
     return bool(_active)

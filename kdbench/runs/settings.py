@@ -1,6 +1,6 @@
 """From names, a profile and settings such as `train.steps` to the spec of a run."""
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -88,16 +88,6 @@ def build_spec(
         check_student(teacher, network.options)
     check_spec(spec)
     return spec
-
-
-def with_method(spec: RunSpec, name: str) -> RunSpec:
-    """The same run with another method, whose options are those of the profile."""
-    teacher = _of_profile(spec.profile, spec.detector.name)["teacher"]
-    return replace(
-        spec,
-        method=_method_spec(name, spec.detector.name, {}, PROFILES[spec.profile]),
-        teacher=_teacher_spec(name, spec.detector, teacher),
-    )
 
 
 def parse_budget(budget: float | str) -> float:

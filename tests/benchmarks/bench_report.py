@@ -9,6 +9,7 @@ import resource
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from kdbench.evaluation.resample import DRAWS, pack
 from kdbench.leaderboard.behaviour import AGREEMENT
 from kdbench.registry import methods
 from kdbench.runs.records import SCHEMA, write_record
-from kdbench.runs.settings import build_spec, with_method
+from kdbench.runs.settings import build_spec
 from kdbench.runs.spec import RunSpec
 
 CLASSES = ("car", "pedestrian", "cyclist")
@@ -90,11 +91,11 @@ def runs():
     """16 detectors and data sets, each at four ratios with 39 methods and four seeds."""
     worlds = itertools.product(("synthetic", "kitti"), ("quick", "standard"), DETECTORS)
     for dataset, profile, detector in worlds:
-        spec = build_spec(dataset=dataset, profile=profile, detector=detector)
-        yield with_method(spec, "kd").teacher_run()
-        for name, ratio, seed in itertools.product(METHODS, (2.0, 4.0, 8.0, 16.0), range(4)):
-            run = replace(with_method(spec, name), seed=seed)
-            yield replace(run, detector=replace(run.detector, ratio=ratio))
+        spec = partial(build_spec, dataset=dataset, profile=profile, detector=detector)
+        yield spec(method="kd").teacher_run()
+        for name, ratio in itertools.product(METHODS, (2.0, 4.0, 8.0, 16.0)):
+            run = spec(method=name, ratio=ratio)
+            yield from (replace(run, seed=seed) for seed in range(4))
 
 
 @pytest.fixture(scope="module")

@@ -15,9 +15,10 @@ from kdbench.datasets import gt_database
 from kdbench.datasets.augmentation import (
     Augmentation,
     augmentation_from,
+    carry,
+    choose_moves,
     crop_to_range,
     flip,
-    move_objects,
     rotate,
     scale,
     shuffle_points,
@@ -120,11 +121,16 @@ def test_shuffle_keeps_every_point():
 # --- objects moved one by one -----------------------------------------------------------------
 
 
+def move_objects(frame, obstacles, seed):
+    rng = np.random.default_rng(seed)
+    return carry(frame, choose_moves(frame.boxes, obstacles, Augmentation(), rng))
+
+
 @settings(max_examples=30, deadline=None)
 @given(seeds)
 def test_moved_objects_keep_their_points_and_do_not_collide(seed):
     frame = make_frame(seed)
-    moved = move_objects(frame, NO_OBSTACLES, Augmentation(), np.random.default_rng(seed))
+    moved = move_objects(frame, NO_OBSTACLES, seed)
     on_objects = membership(frame).any(axis=1)
     assert (membership(moved) >= membership(frame)).all()
     assert np.array_equal(moved.points[~on_objects], frame.points[~on_objects])
@@ -136,7 +142,7 @@ def test_moved_objects_keep_their_points_and_do_not_collide(seed):
 def test_object_without_room_stays():
     frame = make_frame(3, objects=1)
     wall = frame.boxes + np.array([0, 0, 0, 50, 50, 0, 0], np.float32)
-    moved = move_objects(frame, wall, Augmentation(), np.random.default_rng(0))
+    moved = move_objects(frame, wall, seed=0)
     np.testing.assert_allclose(moved.points, frame.points, atol=1e-5)
     np.testing.assert_allclose(moved.boxes, frame.boxes, atol=1e-6)
 

@@ -11,7 +11,7 @@ from kdbench.registry import methods
 from kdbench.registry.combination import combination
 from kdbench.registry.contract import check_plugin
 from kdbench.runs.build import build_detector, build_method
-from kdbench.runs.settings import build_spec, with_method
+from kdbench.runs.settings import build_spec
 from kdbench.runs.spec import RunSpec
 from kdbench.training.conformance import CLASSES, tiny_scene
 
@@ -21,7 +21,6 @@ def test_both_orders_are_one_run():
     assert specs[0] == specs[1] and specs[0].method.name == "fitnet+kd"
     assert methods.get("kd+fitnet") is methods.get("fitnet+kd")
     assert RunSpec.from_dict(specs[0].to_dict()) == specs[0]
-    assert with_method(specs[0], "kd+fitnet") == specs[0]
 
 
 def test_each_part_has_its_own_options_and_factor():
