@@ -1,5 +1,6 @@
-"""How alike two KITTI trees are, in what a detector sees of them."""
+"""How alike two data sets are, in what a detector sees of them."""
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +9,7 @@ from kdbench.dataset import Dataset
 from kdbench.datasets.likeness import Blob, depths_behind, person_sized
 from kdbench.errors import DataError
 from kdbench.geometry.boxes import points_in_boxes
+from kdbench.geometry.kitti_labels import KittiObjects
 
 DISTANCES = (0, 15, 30, 45, 90)  # metres from the sensor's axis, edges of the bands
 PILLAR = 0.16  # metres, side of a pillar
@@ -24,6 +26,7 @@ class Summary:
     numbers: dict[str, float]  # what the table shows
     histograms: dict[str, np.ndarray]  # shares that sum to 1, over the edges above
     points_on: dict[str, np.ndarray]  # class -> (n, 2): distance in metres, points of each object
+    others: Counter  # names of labels that count as no class -> how many
 
 
 @dataclass(frozen=True)
@@ -33,10 +36,10 @@ class _Measured:
     points: int
     labels: np.ndarray  # (m,)
     found: np.ndarray  # (m, 2): distance in metres and points of each object
-    occlusion: np.ndarray  # (k,) levels of the objects of the first class, cars
+    objects: KittiObjects  # all that are labelled
     pillars: np.ndarray  # (p,) points of each pillar that has any
     counts: dict[str, np.ndarray]  # of points in the bins of each histogram
-    depths: np.ndarray  # of points of cars seen from behind
+    depths: list[np.ndarray]  # of each class: of points of its objects seen from behind
     blobs: list[Blob]
 
 
@@ -59,36 +62,48 @@ def summarise(dataset: Dataset, splits: tuple[str, ...] = ("train", "val")) -> S
         **{f"{name} a frame": len(points_on[name]) / len(frames) for name in points_on},
         **_by_distance(points_on),
         **_of_pillars([f.pillars for f in frames]),
-        **_of_occlusion(np.concatenate([f.occlusion for f in frames]), dataset.classes[0]),
-        **_of_depths(np.concatenate([f.depths for f in frames])),
-        **_of_blobs([f.blobs for f in frames]),
     }
-    for name in ("reflectance", "reflectance on cars"):
+    for i, name in enumerate(dataset.classes):
+        numbers |= _of_occlusion(name, [f.objects for f in frames])
+        numbers |= _of_depths(name, np.concatenate([f.depths[i] for f in frames]))
+    numbers |= _of_blobs([f.blobs for f in frames])
+    for name in ("reflectance", *map(_reflectance_on, dataset.classes)):
         numbers[f"{name}: share below 0.05"] = float(histograms[name][0])
-    return Summary(numbers, histograms, points_on)
+    return Summary(numbers, histograms, points_on, _others(frames, dataset.classes))
 
 
 def _measure(dataset: Dataset, frame_id: str) -> _Measured:
-    frame, objects = dataset.frame(frame_id), dataset.objects(frame_id)
+    frame = dataset.frame(frame_id)
     xyz, reflectance = frame.points[:, :3], frame.points[:, 3]
     inside = points_in_boxes(frame.points, frame.boxes + np.float32(ENLARGED))
-    on_cars = reflectance[inside[:, frame.labels == 0].any(axis=1)]
     distance = np.hypot(frame.boxes[:, 0], frame.boxes[:, 1])
+    counts = {
+        "range": np.histogram(np.hypot(xyz[:, 0], xyz[:, 1]), RANGES)[0],
+        "height": np.histogram(xyz[:, 2], HEIGHTS)[0],
+        "reflectance": np.histogram(reflectance, REFLECTANCES)[0],
+    }
+    for i, name in enumerate(dataset.classes):
+        own = reflectance[inside[:, frame.labels == i].any(axis=1)]
+        counts[_reflectance_on(name)] = np.histogram(own, REFLECTANCES)[0]
     return _Measured(
         points=len(xyz),
         labels=frame.labels,
         found=np.column_stack([distance, inside.sum(axis=0)]),
-        occlusion=objects.occluded[objects.names == dataset.classes[0]],
+        objects=dataset.objects(frame_id),
         pillars=_pillar_counts(xyz),
-        counts={
-            "range": np.histogram(np.hypot(xyz[:, 0], xyz[:, 1]), RANGES)[0],
-            "height": np.histogram(xyz[:, 2], HEIGHTS)[0],
-            "reflectance": np.histogram(reflectance, REFLECTANCES)[0],
-            "reflectance on cars": np.histogram(on_cars, REFLECTANCES)[0],
-        },
-        depths=depths_behind(frame),
+        counts=counts,
+        depths=[depths_behind(frame, i) for i in range(len(dataset.classes))],
         blobs=person_sized(frame),
     )
+
+
+def _reflectance_on(name: str) -> str:
+    return f"reflectance on a {name}"
+
+
+def _others(frames: list[_Measured], classes: tuple[str, ...]) -> Counter:
+    names = Counter(str(name) for f in frames for name in f.objects.names)
+    return Counter({k: count for k, count in names.items() if k not in (*classes, "DontCare")})
 
 
 def _by_distance(points_on: dict[str, np.ndarray]) -> dict[str, float]:
@@ -96,7 +111,7 @@ def _by_distance(points_on: dict[str, np.ndarray]) -> dict[str, float]:
     for name, found in points_on.items():
         for low, high in zip(DISTANCES[:-1], DISTANCES[1:], strict=True):
             band = found[(found[:, 0] >= low) & (found[:, 0] < high), 1]
-            median = float(np.median(band)) if len(band) else float("nan")
+            median = float(np.median(band)) if len(band) else np.nan
             numbers[f"points on a {name} at {low}-{high} m (median)"] = median
     return numbers
 
@@ -110,24 +125,23 @@ def _of_pillars(pillars: list[np.ndarray]) -> dict[str, float]:
     }
 
 
-def _of_occlusion(levels: np.ndarray, name: str) -> dict[str, float]:
+def _of_occlusion(name: str, frames: list[KittiObjects]) -> dict[str, float]:
+    levels = np.concatenate([objects.occluded[objects.names == name] for objects in frames])
     meanings = ("fully visible", "partly occluded", "largely occluded")
     return {
-        f"{name}s {meaning} (share)": float((levels == level).mean())
-        if len(levels)
-        else float("nan")
+        f"{name} {meaning} (share)": float((levels == level).mean()) if len(levels) else np.nan
         for level, meaning in enumerate(meanings)
     }
 
 
-def _of_depths(depths: np.ndarray) -> dict[str, float]:
-    """Metres behind the near end of cars seen from behind, see `likeness.py`."""
+def _of_depths(name: str, depths: np.ndarray) -> dict[str, float]:
+    """Metres behind the near end of objects seen from behind, see `likeness.py`."""
     return {
-        f"depth of a car's points from behind: percentile {share}": float(
+        f"depth of a {name}'s points from behind: percentile {share}": float(
             np.percentile(depths, share)
         )
         if len(depths)
-        else float("nan")
+        else np.nan
         for share in (10, 25, 50, 75)
     }
 
@@ -142,7 +156,7 @@ def _of_blobs(frames: list[list[Blob]]) -> dict[str, float]:
         "spread of reflectance": [blob.reflectance_spread for blob in blobs],
     }
     return {"things as large as a person a frame": len(blobs) / len(frames)} | {
-        f"their {name} (median)": float(np.median(values)) if values else float("nan")
+        f"their {name} (median)": float(np.median(values)) if values else np.nan
         for name, values in traits.items()
     }
 

@@ -25,7 +25,7 @@ def label_problems(
     if not names:
         return [f"{where}: no object in {len(labels)} label files: nothing to train or judge on"]
     if not any(name in classes for name in names):
-        found = f"no {_either(classes)} among the classes {_counted(names)}"
+        found = f"no {_either(classes)} among the classes {counted(names)}"
         return [f"{where}: {found}: {_cure(names, folder)}"]
     targets = [objects.select(np.isin(objects.names, classes)) for objects in labels.values()]
     if any((difficulty(objects) >= 0).any() for objects in targets):
@@ -45,7 +45,7 @@ def _either(classes: Sequence[str]) -> str:
     return f"{', '.join(classes[:-1])} or {classes[-1]}" if len(classes) > 1 else classes[0]
 
 
-def _counted(names: Counter) -> str:
+def counted(names: Counter) -> str:
     """`Sedan (4), Human (4)`, the most frequent first."""
     shown = [f"{name} ({count})" for name, count in names.most_common(SHOWN)]
     more = len(names) - len(shown)
@@ -60,5 +60,5 @@ def _cure(names: Counter, folder: Path | str) -> str:
     table = f"dataset.classes={{{foreign[0]}: {{}}}}"
     return (
         f"rename them, as by `sed -i 's/^{foreign[0]} /Car /' {folder}/*.txt` for a car, or make "
-        f"them classes of their own, as by --set '{table}' (docs/datasets.md)"
+        f"them classes of their own, as by --set '{table}' (docs/data.md)"
     )

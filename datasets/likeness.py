@@ -35,9 +35,9 @@ class Blob:
 
 
 def depths_behind(frame: Frame, label: int = 0) -> np.ndarray:
-    """Metres (n,) from the near end of the cars seen from behind to each of their points.
+    """Metres (n,) from the near end of objects seen from behind, cars, to each of their points.
 
-    Cars are the objects of `label` between NEAR and FAR.
+    They are the objects of `label` between NEAR and FAR.
     """
     boxes = frame.boxes[frame.labels == label].astype(np.float64)
     distance = np.hypot(boxes[:, 0], boxes[:, 1])

@@ -4,7 +4,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from kdbench.cli.output import json_option, write_json
+from kdbench.cli.options import dataset_options, dataset_set_option
+from kdbench.cli.output import console, json_option, write_json
 
 
 @click.command()
@@ -18,17 +19,29 @@ from kdbench.cli.output import json_option, write_json
     default=("train", "val"),
     help="Only this split.",
 )
+@dataset_set_option
 @json_option
 @click.option("--plot", metavar="FILE.png", help="Also draw the distributions into FILE.png.")
-def compare(a: str, b: str, splits: tuple[str, ...], json_file: str | None, plot: str | None):
+def compare(
+    a: str,
+    b: str,
+    splits: tuple[str, ...],
+    assignments: tuple[str, ...],
+    json_file: str | None,
+    plot: str | None,
+) -> None:
     """Compare the statistics of two KITTI trees, folders A and B.
 
-    The table goes to standard output, unless `--json -` wants that.
+    Both are read with the options of `--set`, classes of one's own among them. The table goes to
+    standard output, unless `--json -` wants that.
     """
     from kdbench.datasets.comparison import overlap, summarise
     from kdbench.datasets.kitti import Kitti
 
-    first, second = (summarise(Kitti(root=root), splits) for root in (a, b))
+    options = dataset_options(Kitti, assignments)
+    first, second = (summarise(Kitti(root=root, **options), splits) for root in (a, b))
+    for root, summary in ((a, first), (b, second)):
+        _name_absent(root, summary)
     alike = {
         name: overlap(shares, second.histograms[name]) for name, shares in first.histograms.items()
     }
@@ -49,6 +62,17 @@ def compare(a: str, b: str, splits: tuple[str, ...], json_file: str | None, plot
         from kdbench.datasets.comparison_plot import draw
 
         draw({a: first, b: second}, plot)
+
+
+def _name_absent(root: str, summary) -> None:
+    """A line on the classes of which there is no object: their names may be others there."""
+    from kdbench.datasets.label_rules import counted
+
+    absent = [name for name, found in summary.points_on.items() if not len(found)]
+    if absent:
+        others = counted(summary.others) or "none"
+        text = f"warning: {root}: no {', '.join(absent)}; labels of no class: {others}"
+        console.print(text, soft_wrap=True, markup=False)
 
 
 def _table(a: str, b: str, rows: list, alike: dict[str, float]) -> Table:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -91,6 +92,31 @@ def test_evaluate_takes_the_table_from_a_file(kdbench, make_tree, tmp_path):
     code, _, err = kdbench("evaluate", *folders, "--classes", "classes.yaml")
     assert code == 2
     assert "error: classes.yaml: Forklift: size must be length, width, height" in err
+
+
+def test_trees_are_compared_by_their_own_classes(kdbench, make_tree, tmp_path):
+    root = make_tree(list(SIZES), SIZES)
+    other = shutil.copytree(root, tmp_path / "other")
+    for path in (other / "training/label_2").iterdir():
+        path.write_text(path.read_text().replace("Worker", "Person"))
+    for path in (other / "training/velodyne").iterdir():
+        cloud = np.fromfile(path, "<f4").reshape(-1, 4)
+        (cloud * np.float32([1, 1, 1, 0.5])).tofile(path)
+    table = "dataset.classes={Forklift: {labels: [forklift_loaded]}, Worker: {}}"
+    files = ["--json", "found.json", "--plot", "plot.png"]
+    code, out, err = kdbench("data", "compare", root, other, "--set", table, *files)
+    assert code == 0 and "Forklift" in out
+    assert f"warning: {other}: no Worker; labels of no class: PALLET (6), Person (6)" in err
+    found = json.loads((tmp_path / "found.json").read_text())
+    numbers, alike = found["numbers"], found["overlap"]
+    assert numbers["Forklift a frame"] == {"a": 1, "b": 1}
+    assert numbers["Worker a frame"] == {"a": 1, "b": 0}
+    assert numbers["Forklift fully visible (share)"] == {"a": 1, "b": 1}
+    assert numbers["Worker fully visible (share)"] == {"a": 1, "b": None}
+    assert not any("Car " in name for name in numbers)
+    assert alike["range"] == pytest.approx(1) and alike["reflectance on a Worker"] == 0
+    assert 0.3 < alike["reflectance on a Forklift"] < 0.8  # one cloud is twice as bright
+    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_wrong_table_ends_a_run_before_it_starts(kdbench, hall):
