@@ -96,7 +96,7 @@ class Dataset(ABC):
     Built as `Dataset(**options)`; options a data set does not know are an error. Every run gives it
     `root` (of `--data-root`, or None), `cache_dir` (KDBENCH_HOME) and `point_range` (what the
     detector sees: x0, y0, z0, x1, y1, z1 in metres, or None; no frame has points or box centres
-    outside), and profiles set `train_frames`, `val_frames` and `augmentation`.
+    outside). Profiles set `train_frames`, `val_frames` and `augmentation` where it has them.
 
     `classes` are names of KITTI's; who has others says with `kinds_of` and `kinds` what they are.
     """

@@ -7,7 +7,7 @@ from typing import Any
 from kdbench.errors import UsageError
 from kdbench.registry import datasets, detectors, methods
 from kdbench.registry.combination import Combination, option_of
-from kdbench.registry.options import coerce, complete, lean
+from kdbench.registry.options import coerce, complete, defaults_of, lean
 from kdbench.registry.suggest import unknown
 from kdbench.runs.inheritance import check_fits, check_student, inherited
 from kdbench.runs.profiles import PROFILES
@@ -48,20 +48,14 @@ def build_spec(
     `teacher_detector` is the teacher's, where that is another one than the student's. Unknown
     names, keys and types raise UsageError; the nearest valid name is in the message.
     """
-    names = {"dataset": dataset, "detector": detector, "method": method}
     teacher_detector = teacher_detector or detector
-    given_names = {"profile": profile, "device": device, "teacher_detector": teacher_detector}
-    for key, value in (given_names | names).items():
-        coerce(key, value, "")
+    _check_names(profile, device, dataset, (detector, teacher_detector), method)
     check_seed(seed)
-    if profile not in PROFILES:
-        raise UsageError(unknown("profile", profile, PROFILES))
-    for registry in (datasets, detectors, methods):
-        registry.get(names[registry.what])
-    detectors.get(teacher_detector)
     parts = _of_profile(profile, detector)
     if teacher_detector != detector:
         parts["teacher"] = _of_profile(profile, teacher_detector)["teacher"]
+    for name in beyond(profile, dataset):
+        del parts["dataset"][name]
     if teacher is not None:
         _take_from(parts, teacher, teacher_detector, detector, dataset, overrides or {})
     parts["train"]["steps"] = max(1, round(parse_budget(budget) * parts["train"]["steps"]))
@@ -88,6 +82,28 @@ def build_spec(
         check_student(teacher, network.options)
     check_spec(spec)
     return spec
+
+
+def _check_names(profile, device, dataset, both_detectors, method) -> None:
+    """Raises UsageError for what is no name, or nothing's."""
+    for key, value in {"profile": profile, "device": device}.items():
+        coerce(key, value, "")
+    if profile not in PROFILES:
+        raise UsageError(unknown("profile", profile, PROFILES))
+    for registry, names in (
+        (datasets, [dataset]), (detectors, both_detectors), (methods, [method]),
+    ):  # fmt: skip
+        for name in names:
+            registry.get(coerce(registry.what, name, ""))
+
+
+def beyond(profile: str, dataset: str) -> list[str]:
+    """Options of data sets that a profile sets, and that this one does not have.
+
+    A run leaves them out: the data set alone says what its frames are.
+    """
+    known = defaults_of(datasets.get(dataset))
+    return [name for name in PROFILES[profile]["dataset.options"] if name not in known]
 
 
 def parse_budget(budget: float | str) -> float:

@@ -1,5 +1,6 @@
 """From a spec to a data set, and from a data set to batches."""
 
+import inspect
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -8,9 +9,13 @@ from dataclasses import replace
 import numpy as np
 
 from kdbench.dataset import Batch, Dataset, DeviceFrames, collate
+from kdbench.errors import UsageError
 from kdbench.registry import datasets
 from kdbench.registry.options import neutral_of
+from kdbench.runs.profiles import PROFILES
+from kdbench.runs.settings import beyond
 from kdbench.runs.spec import RunSpec
+from kdbench.runs.validity import FROM_HARNESS
 from kdbench.storage.home import home
 
 AHEAD = 4  # batches prepared ahead of the one in training
@@ -18,11 +23,32 @@ WORKERS = 2  # threads; the heavy steps of augmentation release Python's lock
 
 
 def build_dataset(spec: RunSpec, root: str | None = None) -> Dataset:
-    """The data set of a run; frames are cropped to what the run's detector sees."""
+    """The data set of a run; frames are cropped to what the run's detector sees.
+
+    Raises UsageError for a plugin that does not take what every run gives.
+    """
     point_range = spec.detector.options.get("point_range")
     kind = datasets.get(spec.dataset.name)
     options = neutral_of(kind) | spec.dataset.options
-    return kind(root=root, cache_dir=home(), point_range=point_range, **options)
+    options |= {"root": root, "cache_dir": home(), "point_range": point_range}
+    try:
+        inspect.signature(kind).bind(**options)
+    except TypeError as error:
+        raise UsageError(
+            f"data set {spec.dataset.name!r}: {error}; every run gives {', '.join(FROM_HARNESS)}"
+        ) from None
+    return kind(**options)
+
+
+def left_out(spec: RunSpec) -> str | None:
+    """A line about options that a run's profile sets and its data set does not have, if any."""
+    names = beyond(spec.profile, spec.dataset.name) if spec.profile in PROFILES else []
+    if not names:
+        return None
+    return (
+        f"note: data set {spec.dataset.name!r} has no option {', '.join(names)}, which profile "
+        f"{spec.profile!r} sets: its frames are taken as they are"
+    )
 
 
 def of_frames(spec: RunSpec, dataset: Dataset) -> RunSpec:

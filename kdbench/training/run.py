@@ -33,7 +33,7 @@ from kdbench.training.aligned import (
     own_network,
     shown_to_method,
 )
-from kdbench.training.data import build_dataset, of_frames
+from kdbench.training.data import build_dataset, left_out, of_frames
 from kdbench.training.evaluate import detect, score, teacher_detections
 from kdbench.training.loop import Training
 from kdbench.training.networks import build_networks
@@ -88,6 +88,8 @@ class Runner:
         if self.transfer is not None:  # before anything is trained
             real_frames(spec, self.transfer).preflight()
         dataset = build_dataset(spec, self.data_root)
+        if note := left_out(spec):
+            self.reporter.say(note)
         dataset.preflight()
         spec = of_frames(spec, dataset)
         if not spec.is_teacher:

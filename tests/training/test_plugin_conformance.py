@@ -11,11 +11,15 @@ import torch
 from click.testing import CliRunner
 
 from kdbench.cli.new import new
+from kdbench.errors import UsageError
 from kdbench.registry import datasets, detectors
-from kdbench.runs.settings import build_spec
+from kdbench.runs.settings import beyond, build_spec
 from kdbench.training.conformance import Failed
+from kdbench.training.data import build_dataset
 from kdbench.training.dataset_conformance import check_dataset
 from kdbench.training.detector_conformance import CHECKS, check_detector
+from kdbench.training.progress import Reporter
+from kdbench.training.run import Runner
 
 
 def written(kind: str, folder) -> type:
@@ -249,12 +253,31 @@ def test_a_data_set_that_breaks_a_rule_is_told_which(frames, changes, message, m
         check_dataset(build_spec(profile="tiny", dataset="ours"))
 
 
-def test_a_data_set_without_an_option_of_a_profile_is_told(frames, monkeypatch):
+def test_a_data_set_may_lack_the_options_of_profiles(frames, monkeypatch, tmp_path):
     class Plain(frames):
-        def __init__(self, *, root=None, cache_dir=None, point_range=None, train_frames=9,
-                     val_frames=9):  # fmt: skip
-            super().__init__(train_frames=train_frames, val_frames=val_frames)
+        def __init__(self, *, root=None, cache_dir=None, point_range=None):
+            super().__init__(point_range=point_range, train_frames=9, val_frames=2)
 
     monkeypatch.setitem(datasets._found, "ours", Plain)
-    with pytest.raises(Failed, match="options of every profile: unknown .*'augmentation'"):
-        check_dataset(build_spec(profile="tiny", dataset="ours"))
+    spec = build_spec(profile="tiny", dataset="ours")
+    assert spec.dataset.options == {}
+    assert beyond("quick", "ours") == ["train_frames", "val_frames", "augmentation"]
+    assert "takes the options of every profile" in check_dataset(spec)
+    runner = Runner(tmp_path / "results", reporter=Reporter(quiet=True))
+    said = []
+    monkeypatch.setattr(runner.reporter, "say", said.append)
+    runner.prepare(spec)
+    (line,) = said
+    assert "data set 'ours' has no option train_frames, val_frames, which profile 'tiny'" in line
+    with pytest.raises(UsageError, match="unknown option of dataset 'ours' 'train_frames'"):
+        build_spec(profile="tiny", dataset="ours", overrides={"dataset.train_frames": 8})
+
+
+def test_a_data_set_that_does_not_take_what_every_run_gives_is_told(frames, monkeypatch):
+    class Rootless(frames):
+        def __init__(self, *, cache_dir=None, point_range=None):
+            super().__init__()
+
+    monkeypatch.setitem(datasets._found, "ours", Rootless)
+    with pytest.raises(UsageError, match="'ours': got an unexpected keyword argument 'root'; ever"):
+        build_dataset(build_spec(profile="tiny", dataset="ours"))
