@@ -19,7 +19,7 @@ _COARSE_VOXELS = [0.128, 0.128, 0.1]
 # sixth. A frame of this range and pillar size has about 2,200.
 _SMALL_GRAPHS = {"pointdistiller": {"n": 400, "k": 32}}
 # Steps of the stages that some methods have before the training: a third of a student's.
-_STAGES = {"ft": {"stage_steps": 400}, "label-encoder": {"stage_steps": 400}}
+_STAGES = {name: {"stage_steps": 400} for name in ("freekd", "ft", "label-encoder")}
 _FEW_STEPS = {name: {"stage_steps": 2} for name in _STAGES}
 # A turn of up to 45 degrees, as published, turns much of a cloud that only covers the camera's
 # view out of this narrow range; a short training does not make up for it.
