@@ -77,6 +77,7 @@ def run(
     dataset: str = "synthetic",
     teacher: str | None = None,
     teacher_detector: str | None = None,
+    teacher_budget: float | str | None = None,
     data_root: str | Path | None = None,
     results: str | Path = "results",
     overrides: dict[str, Any] | None = None,
@@ -87,8 +88,8 @@ def run(
 
     `overrides` are the settings of `--set`: `{"train.steps": 900}`. `teacher` is the name of an
     imported network, in place of one that is trained. `teacher_detector` is the teacher's, without
-    it that of the student: the two see the same cloud, and maps are resampled. Returns the run's
-    record, which also stands in the folder `results`; a run that is there already is not
+    it that of the student: the two see the same cloud, and maps are resampled. `teacher_budget` is
+    the teacher's, as `budget` is the student's. Returns the run's record, which also stands in the folder `results`; a run that is there already is not
     done again.
 
     Raises KdbenchError for a wrong name or value, damaged data, and a training that diverged.
@@ -105,6 +106,7 @@ def run(
         overrides=overrides,
         teacher=None if teacher is None else teacher_named(teacher),
         teacher_detector=teacher_detector,
+        teacher_budget=teacher_budget,
     )
     root = None if data_root is None else str(data_root)
     return Runner(Path(results), root, reporter=Reporter(quiet), device=spec.device).run(spec)

@@ -44,6 +44,7 @@ DEFAULTS = {
 @click.option("--detector", help="Detector [pointpillars].")
 @click.option("--teacher", metavar="NAME", help="An imported network [one that is trained].")
 @click.option("--teacher-detector", metavar="NAME", help="The teacher's [that of the student].")
+@click.option("--teacher-budget", metavar="X", help="Times the profile's steps of a teacher [1].")
 @click.option("--ratio", type=float, help="Compression: widths are divided by its root [4].")
 @click.option("--dataset", help="Data set [synthetic].")
 @click.option("--data-root", help="Folder of the data set, in KITTI's layout.")
@@ -154,7 +155,7 @@ def spec_from(settings: dict) -> RunSpec:
     """A spec from flat settings: the names of DEFAULTS, and dotted overrides."""
     overrides = {key: value for key, value in settings.items() if "." in key}
     names = {key: value for key, value in settings.items() if "." not in key}
-    known = [*DEFAULTS, "teacher", "teacher_detector"]
+    known = [*DEFAULTS, "teacher", "teacher_detector", "teacher_budget"]
     for key in names:
         if key not in known:
             raise UsageError(unknown("configuration key", key, known))

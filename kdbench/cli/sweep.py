@@ -32,6 +32,7 @@ DEFAULTS = {
     "detectors": None,
     "teacher": None,
     "teacher_detector": None,
+    "teacher_budget": None,
     "ratios": "4",
     "seeds": "3",
     "budgets": "1",
@@ -49,6 +50,7 @@ MOST_SEEDS = 10_000  # that a number of seeds stands for
 @click.option("--detectors", help="Names with commas between [pointpillars].")
 @click.option("--teacher", metavar="NAME", help="An imported network [those that are trained].")
 @click.option("--teacher-detector", metavar="NAME", help="The teacher's [that of the student].")
+@click.option("--teacher-budget", metavar="X", help="Times the profile's steps of a teacher [1].")
 @click.option("--ratios", help="Numbers with commas between [4].")
 @click.option("--seeds", help="How many, from 0 on; or a list such as 0,3 [3].")
 @click.option("--budgets", help="Times the profile's steps, with commas between [1].")
@@ -80,8 +82,8 @@ def sweep(
     """Run methods x detectors x ratios x seeds; what is done already is not done again.
 
     FILE.yaml says the same: methods (names, or name and options), detectors, ratios, seeds,
-    budgets, profile, dataset, teacher, teacher_detector, device, set. A sweep that was stopped,
-    even by `kill -9`, goes on where it was when it is started again.
+    budgets, profile, dataset, teacher, teacher_detector, teacher_budget, device, set. A sweep that
+    was stopped, even by `kill -9`, goes on where it was when it is started again.
     """
     settings = DEFAULTS | (read_sweep(Path(config)) if config else {})
     settings |= {key: value for key, value in named.items() if value is not None}
@@ -149,6 +151,7 @@ def runs_asked(settings: dict[str, Any]) -> list[RunSpec]:
         dataset=settings["dataset"],
         teacher=teacher,
         teacher_detector=other,
+        teacher_budget=settings["teacher_budget"],
         device=resolve_device(settings["device"]).type,
     )
 

@@ -37,6 +37,7 @@ def build_spec(
     overrides: dict[str, Any] | None = None,
     teacher: TeacherSpec | None = None,
     teacher_detector: str | None = None,
+    teacher_budget: float | str | None = None,
 ) -> RunSpec:
     """A run from names, a profile and overrides such as `{"train.lr": 1e-3}`.
 
@@ -45,8 +46,9 @@ def build_spec(
     on the method's losses, by default the one that `kdbench tune` found. `budget` times the
     profile's steps are the student's. `teacher` is an imported one, in place of one that is
     trained; the student inherits its options, not the profile's, if it is the same detector.
-    `teacher_detector` is the teacher's, where that is another one than the student's. Unknown
-    names, keys and types raise UsageError; the nearest valid name is in the message.
+    `teacher_detector` is the teacher's, where that is another one than the student's, and
+    `teacher_budget` times the profile's steps are the teacher's. Unknown names, keys and types
+    raise UsageError; the nearest valid name is in the message.
     """
     teacher_detector = teacher_detector or detector
     _check_names(profile, device, dataset, (detector, teacher_detector), method)
@@ -59,6 +61,8 @@ def build_spec(
     if teacher is not None:
         _take_from(parts, teacher, teacher_detector, detector, dataset, overrides or {})
     parts["train"]["steps"] = max(1, round(parse_budget(budget) * parts["train"]["steps"]))
+    if teacher_budget is not None:
+        _set_teacher_budget(parts["teacher"], teacher_budget, teacher, overrides or {})
     given = without_retired(overrides or {}, parts["train"]["steps"], device)
     if "train.steps" in given and parse_budget(budget) != 1:
         raise UsageError("give a budget or train.steps: a budget is a number of steps")
@@ -82,6 +86,14 @@ def build_spec(
         check_student(teacher, network.options)
     check_spec(spec)
     return spec
+
+
+def _set_teacher_budget(schedule, budget: float | str, imported, given: dict) -> None:
+    if imported is not None:
+        raise UsageError("teacher_budget: an imported teacher is not trained; leave it out")
+    if "teacher.steps" in given:
+        raise UsageError("give a teacher's budget or teacher.steps: a budget is a number of steps")
+    schedule["steps"] = max(1, round(parse_budget(budget) * schedule["steps"]))
 
 
 def _check_names(profile, device, dataset, both_detectors, method) -> None:

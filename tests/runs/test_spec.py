@@ -209,3 +209,23 @@ def test_equal_runs_have_equal_paths_and_different_runs_different_ones(ratio, se
     spec = RunSpec(seed=seed)
     other = replace(spec, detector=replace(spec.detector, ratio=ratio))
     assert (spec.record_path == other.record_path) == (ratio == 1)
+
+
+def test_a_teachers_budget_is_times_the_profiles_steps():
+    quick = build_spec(method="kd", teacher_budget="1/4")
+    assert quick.teacher.steps == 3000 and quick.train.steps == 1200
+    assert quick == build_spec(method="kd", overrides={"teacher.steps": 3000})
+    assert build_spec(method="kd", teacher_budget=1) == build_spec(method="kd")
+    assert build_spec(method="none", teacher_budget=2) == build_spec(method="none")
+
+
+@pytest.mark.parametrize(
+    "given, words",
+    [
+        ({"teacher_budget": "half"}, "neither a number above 0"),
+        ({"teacher_budget": 2, "overrides": {"teacher.steps": 9}}, "a teacher's budget or"),
+    ],
+)
+def test_a_teachers_budget_that_cannot_be_is_refused(given, words):
+    with pytest.raises(UsageError, match=words):
+        build_spec(method="kd", **given)
