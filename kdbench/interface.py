@@ -89,8 +89,8 @@ def run(
     `overrides` are the settings of `--set`: `{"train.steps": 900}`. `teacher` is the name of an
     imported network, in place of one that is trained. `teacher_detector` is the teacher's, without
     it that of the student: the two see the same cloud, and maps are resampled. `teacher_budget` is
-    the teacher's, as `budget` is the student's. Returns the run's record, which also stands in the folder `results`; a run that is there already is not
-    done again.
+    the teacher's, as `budget` is the student's. Returns the run's record, which also stands in the
+    folder `results`; a run that is there already is not done again.
 
     Raises KdbenchError for a wrong name or value, damaged data, and a training that diverged.
     """
