@@ -28,6 +28,8 @@ from kdbench.training.tuning import Tuner, check_tunable
 @click.argument("names", nargs=-1, metavar="[METHOD]...")
 @click.option("--all", "everything", is_flag=True, help="Every method with a loss of its own.")
 @click.option("--detector", help="Detector [pointpillars].")
+@click.option("--teacher", metavar="NAME", help="An imported network [one that is trained].")
+@click.option("--teacher-detector", metavar="NAME", help="The teacher's [that of the student].")
 @click.option("--ratio", type=float, help="Compression [4].")
 @click.option("--dataset", help="Data set [synthetic].")
 @click.option("--data-root", help="Folder of the data set, in KITTI's layout.")
@@ -56,19 +58,23 @@ def tune(
     """Find METHODs' loss factor, `method.scale`: published weights against shares of the gradient.
 
     Students of each candidate train shortly and are scored on held-out training frames; the least
-    factor within noise of the best wins.
+    factor within noise of the best wins. With another teacher the folder is DETECTOR-by-NAME.
     """
     if bool(names) == everything:
         raise UsageError("name the methods to tune, or give --all")
     settings = {k: v for k, v in named.items() if v is not None} | parse_overrides(assignments)
     if "method.scale" in settings:
         raise UsageError("--set method.scale: it is what is looked for")
+    by = settings.get("teacher") or settings.get("teacher_detector")
+    if by and defaults:
+        raise UsageError("--defaults: a default is found with the detector's own teacher")
     runner = Runner(Path(results), data_root, reporter=Reporter(quiet))
     rows = []
     for name in names or tunable(settings):
         spec = spec_from(settings | {"method": name})
         folder = tuned.FOLDER if defaults else Path(output or Path(results) / "tuned")
-        place = folder / ("" if output else spec.detector.name)
+        own = f"{spec.detector.name}-by-{by}" if by else spec.detector.name
+        place = folder / ("" if output else own)
         path = place / f"{_stem(spec)}.json"
         if force or not path.exists():
             outcome = _tuned(runner, spec, shares, steps, place)

@@ -50,6 +50,16 @@ def test_the_outcome_is_kept_and_can_become_the_default(kdbench, tmp_path):
     assert build_spec(method="self").method.scale == 7.0
 
 
+def test_another_teacher_has_outcomes_of_its_own(kdbench, tmp_path):
+    by = ("--teacher-detector", "second")
+    code, _, err = kdbench("kd", "--share", "0.3", *by, "--set", "teacher.steps=1")
+    assert code == 0, err
+    assert (tmp_path / "results/tuned/pointpillars-by-second/kd.json").exists()
+    assert not (tmp_path / "results/tuned/pointpillars").exists()
+    code, _, err = kdbench("kd", *by, "--defaults")
+    assert code == 2 and "found with the detector's own teacher" in err
+
+
 def test_candidate_0_is_trained_once_for_all_methods_of_a_cell(kdbench, tmp_path, monkeypatch):
     assert kdbench("fitnet", "--share", "0.3")[0] == 0
     path = tmp_path / "results/tuned/pointpillars/none-x4.json"
