@@ -101,10 +101,14 @@ def _scales(name: str) -> str:
 
 def _needs(method: type[Method], detectors: Iterable[str]) -> str:
     taps = ", ".join(f"`{need}`" for need in method.needs) or "none"
+    teacher = TEACHERS[method.teacher]
+    if method.teacher_needs:
+        shown = ", ".join(f"`{need}`" for need in method.teacher_needs)
+        teacher += f" that shows {shown}: another detector than the student"
     return (
         f"Taps ([what they are](../detectors.md#taps)): {taps}. "
         f"Detectors that have them: {', '.join(detectors)}. "
-        f"Teacher: {TEACHERS[method.teacher]}."
+        f"Teacher: {teacher}."
     )
 
 

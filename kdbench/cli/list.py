@@ -45,6 +45,7 @@ def list_(what: str, json_file: str | None) -> None:
 def _for_terminal(row: dict) -> dict:
     """A method's row with a narrow column for each detector."""
     needs = [need.split("|")[0] for need in row["needs"]]
+    needs += [f"{need} of its teacher" for need in row["teacher_needs"]]
     applies = ["x" if name in row["detectors"] else "-" for name in detectors.names()]
     marks = {str(i): mark for i, mark in enumerate(applies, 1)}
     first = {"name": row["name"], "year": row["year"], "needs": needs}

@@ -18,6 +18,7 @@ def method_rows() -> list[dict[str, Any]]:
                 "name": name,
                 "year": method.paper.year if method.paper else None,
                 "needs": list(method.needs),
+                "teacher_needs": list(method.teacher_needs),
                 "detectors": detectors_for(name, taps),
                 "variants": list(method.variants),
                 "paper": method.paper.title if method.paper else "",
