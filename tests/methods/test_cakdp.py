@@ -5,17 +5,10 @@ import torch
 
 from kdbench.geometry.nms import rotated_nms
 from kdbench.methods.cakdp import CaKDP
-from kdbench.runs.build import build_detector
-from kdbench.runs.settings import build_spec
-from kdbench.training.conformance import CLASSES, tiny_scene
+from kdbench.training.conformance import tiny_scene
+from tests.methods.frozen import network
 
-
-def network(name, seed=0):
-    torch.manual_seed(seed)
-    return build_detector(build_spec(profile="tiny", detector=name, ratio=16.0).detector, CLASSES)
-
-
-STUDENT = network("pointpillars")
+STUDENT = network(16)
 SCENE = tiny_scene(STUDENT.point_range)
 
 
@@ -67,7 +60,7 @@ def test_a_student_that_is_sure_of_nothing_has_a_loss_of_zero(heads):
 
 
 def test_a_judge_says_of_its_own_proposals_what_its_detector_says():
-    teacher = network("pointrcnn").eval()
+    teacher = network(16, "pointrcnn")
     with torch.no_grad():
         taps = teacher(teacher.prepare(SCENE))
     refined = taps["_refinement"]
@@ -78,7 +71,7 @@ def test_a_judge_says_of_its_own_proposals_what_its_detector_says():
 
 
 def test_a_box_without_points_and_a_frame_without_boxes():
-    teacher = network("pointrcnn").eval()
+    teacher = network(16, "pointrcnn")
     with torch.no_grad():
         judge = teacher(teacher.prepare(SCENE))["judge"]
     above = torch.tensor([[10.0, 0, 30, 4, 2, 1.5, 0]])

@@ -10,18 +10,10 @@ import torch
 from kdbench.errors import NotApplicable, UsageError
 from kdbench.methods.crosskd import CrossKD, restandardised
 from kdbench.ops.anchors import on_objects
-from kdbench.runs.build import build_detector
-from kdbench.runs.settings import build_spec
-from kdbench.training.conformance import CLASSES, tiny_scene
+from kdbench.training.conformance import tiny_scene
+from tests.methods.frozen import network
 
-
-def network(ratio, name="pointpillars"):
-    torch.manual_seed(round(ratio))
-    spec = build_spec(profile="tiny", detector=name, ratio=ratio).detector
-    return build_detector(spec, CLASSES).double().requires_grad_(False).eval()
-
-
-STUDENT, TEACHER = network(64), network(16)
+STUDENT, TEACHER = network(64).double(), network(16).double()
 SCENE = tiny_scene(TEACHER.point_range)
 
 

@@ -5,16 +5,8 @@ import torch
 
 from kdbench.methods.freekd import FreeKD, Prompts, likeness
 from kdbench.ops.wavelets import haar
-from kdbench.runs.build import build_detector
-from kdbench.runs.settings import build_spec
-from kdbench.training.conformance import CLASSES, tiny_scene
-
-
-def network(ratio):
-    torch.manual_seed(0)
-    spec = build_spec(profile="tiny", ratio=ratio).detector
-    return build_detector(spec, CLASSES).requires_grad_(False).eval()
-
+from kdbench.training.conformance import tiny_scene
+from tests.methods.frozen import network
 
 STUDENT, TEACHER = network(64), network(16)
 SCENE = tiny_scene(TEACHER.point_range)

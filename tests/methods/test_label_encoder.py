@@ -7,16 +7,8 @@ import torch
 
 from kdbench.methods.label_encoder import LabelEncoder
 from kdbench.ops.regions import foreground
-from kdbench.runs.build import build_detector
-from kdbench.runs.settings import build_spec
-from kdbench.training.conformance import CLASSES, tiny_scene
-
-
-def network(ratio, name="pointpillars"):
-    torch.manual_seed(0)
-    spec = build_spec(profile="tiny", detector=name, ratio=ratio).detector
-    return build_detector(spec, CLASSES).requires_grad_(False).eval()
-
+from kdbench.training.conformance import tiny_scene
+from tests.methods.frozen import network
 
 STUDENT, TEACHER = network(64), network(16)
 SCENE = tiny_scene(TEACHER.point_range)

@@ -158,9 +158,8 @@ def test_rows_that_depend_on_the_width_are_told(monkeypatch):
             }
 
     monkeypatch.setitem(detectors._found, "moved", Moved)
-    options = build_spec(profile="tiny", detector="pointpillars").detector.options
-    overrides = {f"detector.{k}": v for k, v in options.items()}
-    spec = build_spec(profile="tiny", detector="moved", overrides=overrides).detector
+    own = build_spec(profile="tiny", detector="pointpillars").detector
+    spec = replace(own, name="moved")
     with pytest.raises(Failed, match="rows of voxel are other places"):
         check_detector(spec)
 
@@ -177,9 +176,8 @@ def test_a_rest_of_the_network_that_is_another_is_told(monkeypatch):
             return specs | {"neck": neck}
 
     monkeypatch.setitem(detectors._found, "other", Other)
-    options = build_spec(profile="tiny", detector="pointpillars").detector.options
-    overrides = {f"detector.{k}": v for k, v in options.items()}
-    spec = build_spec(profile="tiny", detector="other", overrides=overrides).detector
+    own = build_spec(profile="tiny", detector="pointpillars").detector
+    spec = replace(own, name="other")
     with pytest.raises(Failed, match="`apply` of neck gives other values"):
         check_detector(spec)
 
