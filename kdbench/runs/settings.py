@@ -56,8 +56,7 @@ def build_spec(
     parts = _of_profile(profile, detector)
     if teacher_detector != detector:
         parts["teacher"] = _of_profile(profile, teacher_detector)["teacher"]
-    for name in beyond(profile, dataset):
-        del parts["dataset"][name]
+    _leave_out(parts["dataset"], beyond(profile, dataset))
     if teacher is not None:
         _take_from(parts, teacher, teacher_detector, detector, dataset, overrides or {})
     parts["train"]["steps"] = max(1, round(parse_budget(budget) * parts["train"]["steps"]))
@@ -69,15 +68,14 @@ def build_spec(
     _override(parts, given)
     ratio = coerce("ratio", ratio, 1.0)
     network = DetectorSpec(detector, ratio, _complete(detectors, detector, parts["detector"]))
+    teaching = _teaching(profile, teacher_detector, network)
     spec = RunSpec(
         profile=profile,
         dataset=DatasetSpec(dataset, _complete(datasets, dataset, parts["dataset"])),
         detector=network,
         method=_method_spec(method, detector, parts["method"], PROFILES[profile]),
         train=TrainSpec(**_schedule("train", parts["train"])),
-        teacher=_teacher_spec(
-            method, _teaching(profile, teacher_detector, network), parts["teacher"], teacher
-        ),
+        teacher=_teacher_spec(method, teaching, parts["teacher"], teacher),
         seed=seed,
         device=device,
     )
@@ -86,6 +84,11 @@ def build_spec(
         check_student(teacher, network.options)
     check_spec(spec)
     return spec
+
+
+def _leave_out(options: dict[str, Any], names: list[str]) -> None:
+    for name in names:
+        del options[name]
 
 
 def _set_teacher_budget(schedule, budget: float | str, imported, given: dict) -> None:
