@@ -12,6 +12,7 @@ import kdbench
 from kdbench.cli import main
 from kdbench.datasets.kitti import Kitti
 from kdbench.registry import datasets, methods
+from kdbench.runs.imported import describe
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs/examples"
 LONGEST = 40  # lines, blank ones apart
@@ -72,6 +73,19 @@ def test_a_sweep_is_read_into_pandas(place):
     assert "pointpillars at ratio 4" in text
     lines = {line.split()[0]: line for line in text.splitlines()[2:]}
     assert set(lines) == {"kd", "none"}
+
+
+def test_a_checkpoint_of_ones_own_teaches(place):
+    kdbench.run(method="none", ratio=1, results="own", **TINY)
+    (path,) = place.glob("own/*/*/none/*.json")
+    assert command("export", path, "--format", "openpcdet", "--out", "mine.pth") == 0
+    lines = program("own_teacher.py", "mine.pth", "mine.yaml", "kitti", "tiny").splitlines()
+    assert "pointpillars of 4,834,824 parameters" in lines
+    labels = [line.split()[0] for line in lines[-4:]]
+    assert set(labels) == {"teacher", "none", "kd", "fitnet"}
+    (record,) = map(json.loads, (p.read_text() for p in place.glob("results/*/*/kd/*.json")))
+    assert record["spec"]["teacher"]["steps"] == 0
+    assert record["teacher_weights"] == describe("mine").weights
 
 
 def test_a_data_set_of_ones_own(place):
