@@ -31,8 +31,8 @@ class Band:
         return (values >= self.low) & (values < self.high)
 
 
-# Trait -> its bands. KITTI's levels of occlusion are 0, 1 and 2. Points: of the 730 objects that
-# are moderate in the 150 frames `quick` is scored on, 13 have up to 20, but 86 up to 50.
+# Trait -> its bands. KITTI's levels of occlusion are 0, 1 and 2. Points: of 730 objects that are
+# moderate in 150 synthetic frames, 13 have up to 20, but 86 up to 50.
 BANDS = {
     "range": (Band("0-20 m", 0, 20), Band("20-40 m", 20, 40), Band("40+ m", 40)),
     "occlusion": (Band("visible", 0, 1), Band("partly", 1, 2), Band("largely", 2, 3)),
