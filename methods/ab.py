@@ -19,6 +19,7 @@ class ActivationBoundaries(Method):
     """Options: `tap` (a pattern: which maps before a ReLU), `margin` (1: the paper's), `weight`."""
 
     name = "ab"
+    neutral = {"adapter": "linear"}
     needs = ("preact.*",)
     paper = Paper(
         "Knowledge Transfer via Distillation of Activation Boundaries Formed by Hidden Neurons",
@@ -32,10 +33,12 @@ class ActivationBoundaries(Method):
         "the adapter is a 1x1 convolution without batch norm: the student's map comes out of one",
     )
 
-    def __init__(self, student, teacher, *, tap="preact.*", margin=1.0, weight=1.0):
+    def __init__(
+        self, student, teacher, *, tap="preact.*", margin=1.0, weight=1.0, adapter="linear"
+    ):
         super().__init__(student, teacher)
         self.names, self.margin, self.weight = choose(tap, student, Kind.BEV), margin, weight
-        self.adapters = nn.ModuleList(Adapter(student[n], teacher[n]) for n in self.names)
+        self.adapters = nn.ModuleList(Adapter(student[n], teacher[n], adapter) for n in self.names)
 
     def forward(self, student, teacher, batch):
         loss = 0.0

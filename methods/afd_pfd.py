@@ -30,6 +30,7 @@ class ActivationAndProposals(Method):
     """
 
     name = "afd-pfd"
+    neutral = {"adapter": "linear"}
     limits = {"threshold": (0, inf), "hot": (0, 1)}
     needs = ("backbone.0", "neck", "head.cls")
     paper = Paper(
@@ -55,7 +56,7 @@ class ActivationAndProposals(Method):
     def __init__(
         self, student, teacher, *,
         tap="backbone.0", threshold=1.0, both=3e-4, alone=5e-5,
-        objects=5.0, false_positives=1.0, hot=0.1, afd=5.0, pfd=25.0,
+        objects=5.0, false_positives=1.0, hot=0.1, afd=5.0, pfd=25.0, adapter="linear",
     ):  # fmt: skip
         super().__init__(student, teacher)
         self.names = choose(tap, student, Kind.BEV)
@@ -65,8 +66,8 @@ class ActivationAndProposals(Method):
         self.both, self.alone = both, alone
         self.objects, self.false_positives = objects, false_positives
         self.afd, self.pfd = afd, pfd
-        self.adapters = nn.ModuleList(Adapter(student[n], teacher[n]) for n in self.names)
-        self.neck_adapter = Adapter(student["neck"], teacher["neck"])
+        self.adapters = nn.ModuleList(Adapter(student[n], teacher[n], adapter) for n in self.names)
+        self.neck_adapter = Adapter(student["neck"], teacher["neck"], adapter)
 
     def share_adapters(self):
         for adapter in [*self.adapters, self.neck_adapter]:
@@ -85,13 +86,14 @@ class ActivationAndProposals(Method):
         on_s, on_t = active(f_s, self.threshold), active(f_t, self.threshold)
         both, alone = on_s & on_t, on_s & ~on_t
         self.logs |= {"both": both.float().mean(), "alone": alone.float().mean()}
-        error = (adapter(f_s) - f_t).square().sum(1)
+        error = (adapter(f_s) - adapter.target(f_t)).square().sum(1)
         balance = both.sum() / alone.sum().clamp(min=1)
         weight = self.both * both + self.alone * balance * alone
         return (weight * error).sum() / len(error)
 
     def _proposals(self, student, teacher, batch):
-        f_s, f_t = self.neck_adapter(student["neck"]), teacher["neck"]
+        f_s = self.neck_adapter(student["neck"])
+        f_t = self.neck_adapter.target(teacher["neck"])
         objects, false = self._regions(student["head.cls"], batch.boxes)
         unlike = (f_s.softmax(1) - f_t.softmax(1)).abs().sum(1)
         return self.objects * mean_over(objects, unlike) + self.false_positives * mean_over(

@@ -23,6 +23,7 @@ class CrossAttentionDistillation(Method):
     """Options: `pool`, the side in cells of what becomes one key (2), and `weight` (5)."""
 
     name = "cankd"
+    neutral = {"adapter": "linear"}
     limits = {"pool": (1, inf)}
     needs = ("neck",)
     paper = Paper(
@@ -37,10 +38,10 @@ class CrossAttentionDistillation(Method):
         "keys and values are multiplied first, which is the same without the memory of all weights",
     )
 
-    def __init__(self, student, teacher, *, pool=2, weight=5.0):
+    def __init__(self, student, teacher, *, pool=2, weight=5.0, adapter="linear"):
         super().__init__(student, teacher)
         self.weight = weight
-        self.adapter = Adapter(student["neck"], teacher["neck"])
+        self.adapter = Adapter(student["neck"], teacher["neck"], adapter)
         self.attention = CrossAttention(teacher["neck"].channels, pool)
 
     def share_adapters(self):

@@ -32,6 +32,7 @@ class CrossKD(Method):
     """
 
     name = "crosskd"
+    neutral = {"adapter": "linear"}
     limits = {"iou": (0, 1), "beta": (0, 10)}
     needs = ("neck", "head.cls", "head.box")
     paper = Paper(
@@ -49,8 +50,9 @@ class CrossKD(Method):
     )
 
     def __init__(
-        self, student, teacher, *, cls_weight=1.0, box_weight=1.0, beta=1.0, iou=0.5, head="teacher"
-    ):
+        self, student, teacher, *,
+        cls_weight=1.0, box_weight=1.0, beta=1.0, iou=0.5, head="teacher", adapter="linear",
+    ):  # fmt: skip
         super().__init__(student, teacher)
         if teacher["neck"].apply is None:
             raise NotApplicable("method 'crosskd': the teacher's neck has no `apply`")
@@ -58,7 +60,7 @@ class CrossKD(Method):
             raise UsageError(f"method 'crosskd': head must be teacher or random, not {head!r}")
         self.cls_weight, self.box_weight = cls_weight, box_weight
         self.beta, self.iou = beta, iou
-        self.adapter = Adapter(student["neck"], teacher["neck"])
+        self.adapter = Adapter(student["neck"], teacher["neck"], adapter)
         apply = teacher["neck"].apply
         self.apply_head = shuffled(apply) if head == "random" else apply
 

@@ -20,6 +20,7 @@ class ChannelWiseDistillation(Method):
     """
 
     name = "cwd"
+    neutral = {"adapter": "linear"}
     needs = ("neck",)
     paper = Paper(
         "Channel-wise Knowledge Distillation for Dense Prediction", 2021, "arXiv 2011.13256"
@@ -30,11 +31,13 @@ class ChannelWiseDistillation(Method):
         "segmentation",
     )
 
-    def __init__(self, student, teacher, *, tap="neck", temperature=1.0, weight=10.0):
+    def __init__(
+        self, student, teacher, *, tap="neck", temperature=1.0, weight=10.0, adapter="linear"
+    ):
         super().__init__(student, teacher)
         self.names = choose(tap, student, Kind.BEV)
         self.temperature, self.weight = temperature, weight
-        self.adapters = nn.ModuleList(Adapter(student[n], teacher[n]) for n in self.names)
+        self.adapters = nn.ModuleList(Adapter(student[n], teacher[n], adapter) for n in self.names)
 
     def share_adapters(self):
         for adapter in self.adapters:
@@ -42,7 +45,7 @@ class ChannelWiseDistillation(Method):
 
     def forward(self, student, teacher, batch):
         loss = sum(
-            divergence(adapter(student[name]), teacher[name], self.temperature)
+            divergence(adapter(student[name]), adapter.target(teacher[name]), self.temperature)
             for name, adapter in zip(self.names, self.adapters, strict=True)
         )
         return {"channels": self.weight * loss}

@@ -27,6 +27,7 @@ class FeatureBased(Method):
     """
 
     name = "fbkd"
+    neutral = {"adapter": "linear"}
     needs = ("neck",)
     paper = Paper(
         "Improve Object Detection with Feature-based Knowledge Distillation: Towards Accurate and "
@@ -49,17 +50,18 @@ class FeatureBased(Method):
     def __init__(
         self, student, teacher, *,
         mask=7e-5, channel=4e-3, spatial=4e-3, relation=7e-5, temperature=0.5, n=1024,
+        adapter="linear",
     ):  # fmt: skip
         super().__init__(student, teacher)
         self.weights = {"mask": mask, "channel": channel, "spatial": spatial, "relation": relation}
         self.temperature, self.n = temperature, n
-        self.adapter = Adapter(student["neck"], teacher["neck"])
+        self.adapter = Adapter(student["neck"], teacher["neck"], adapter)
 
     def share_adapters(self):
         set_identity(self.adapter)
 
     def forward(self, student, teacher, batch):
-        s, t = self.adapter(student["neck"]), teacher["neck"]
+        s, t = self.adapter(student["neck"]), self.adapter.target(teacher["neck"])
         channel_s, channel_t = s.abs().mean((2, 3)), t.abs().mean((2, 3))
         spatial_s, spatial_t = s.abs().mean(1), t.abs().mean(1)
         mask_c = self._mask(channel_s + channel_t)[:, :, None, None]

@@ -25,6 +25,7 @@ class FocalGlobalDistillation(Method):
     """
 
     name = "fgd"
+    neutral = {"adapter": "linear"}
     needs = ("neck",)
     paper = Paper(
         "Focal and Global Knowledge Distillation for Detectors", 2022, "CVPR 2022, arXiv 2111.11837"
@@ -40,12 +41,12 @@ class FocalGlobalDistillation(Method):
 
     def __init__(
         self, student, teacher, *,
-        temperature=0.5, alpha=1e-3, beta=5e-4, gamma=5e-4, lambda_=5e-6,
+        temperature=0.5, alpha=1e-3, beta=5e-4, gamma=5e-4, lambda_=5e-6, adapter="linear",
     ):  # fmt: skip
         super().__init__(student, teacher)
         self.temperature = temperature
         self.alpha, self.beta, self.gamma, self.lambda_ = alpha, beta, gamma, lambda_
-        self.adapter = Adapter(student["neck"], teacher["neck"])
+        self.adapter = Adapter(student["neck"], teacher["neck"], adapter)
         self.student_context = GlobalContext(teacher["neck"].channels)
         self.teacher_context = GlobalContext(teacher["neck"].channels)
 
@@ -54,7 +55,7 @@ class FocalGlobalDistillation(Method):
         self.student_context.load_state_dict(self.teacher_context.state_dict())
 
     def forward(self, student, teacher, batch):
-        f_s, f_t = self.adapter(student["neck"]), teacher["neck"]
+        f_s, f_t = self.adapter(student["neck"]), self.adapter.target(teacher["neck"])
         spatial_s, channel_s = attention(f_s, self.temperature)
         spatial_t, channel_t = attention(f_t, self.temperature)
         error = torch.einsum("bchw,bc->bhw", (f_t - f_s).square(), channel_t)

@@ -17,6 +17,7 @@ class FineGrainedImitation(Method):
     """Options: `psi`, what counts as near (0.5), and `weight` (0.01), both published."""
 
     name = "fgfi"
+    neutral = {"adapter": "linear"}
     needs = ("neck", "head.box")
     paper = Paper(
         "Distilling Object Detectors with Fine-grained Feature Imitation", 2019, "CVPR 2019"
@@ -30,17 +31,18 @@ class FineGrainedImitation(Method):
         "the adapter is a 1x1 convolution, not 3x3: all methods here adapt alike",
     )
 
-    def __init__(self, student, teacher, *, psi=0.5, weight=0.01):
+    def __init__(self, student, teacher, *, psi=0.5, weight=0.01, adapter="linear"):
         super().__init__(student, teacher)
         self.psi, self.weight = psi, weight
-        self.adapter = Adapter(student["neck"], teacher["neck"])
+        self.adapter = Adapter(student["neck"], teacher["neck"], adapter)
 
     def share_adapters(self):
         set_identity(self.adapter)
 
     def forward(self, student, teacher, batch):
         near = self._near_objects(teacher["head.box"], batch.boxes)
-        error = (self.adapter(student["neck"]) - teacher["neck"]).square().sum(1)
+        unlike = self.adapter(student["neck"]) - self.adapter.target(teacher["neck"])
+        error = unlike.square().sum(1)
         loss = (error * near).sum() / (2 * near.sum().clamp(min=1))
         return {"imitation": self.weight * loss}
 

@@ -17,6 +17,7 @@ class FitNet(Method):
     """Options: `tap` (a pattern: which taps are imitated) and `weight`."""
 
     name = "fitnet"
+    neutral = {"adapter": "linear"}
     needs = ("neck|points",)
     paper = Paper("FitNets: Hints for Thin Deep Nets", 2015, "arXiv 1412.6550")
     zero_when_equal = True
@@ -27,11 +28,11 @@ class FitNet(Method):
         "the paper's middle layer has no counterpart that every detector shares",
     )
 
-    def __init__(self, student, teacher, *, tap="neck|points", weight=1.0):
+    def __init__(self, student, teacher, *, tap="neck|points", weight=1.0, adapter="linear"):
         super().__init__(student, teacher)
         self.weight = weight
         self.names = choose(tap, student, Kind.BEV, Kind.ROWS, Kind.POINTS)
-        self.adapters = nn.ModuleList(Adapter(student[n], teacher[n]) for n in self.names)
+        self.adapters = nn.ModuleList(Adapter(student[n], teacher[n], adapter) for n in self.names)
 
     def share_adapters(self):
         for adapter in self.adapters:
@@ -39,7 +40,7 @@ class FitNet(Method):
 
     def forward(self, student, teacher, batch):
         loss = sum(
-            _mse(adapter(features(student[name])), features(teacher[name]))
+            _mse(adapter(features(student[name])), adapter.target(features(teacher[name])))
             for name, adapter in zip(self.names, self.adapters, strict=True)
         )
         return {"hint": self.weight * loss}

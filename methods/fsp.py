@@ -22,6 +22,7 @@ class FlowOfSolution(Method):
     """Options: `tap` (a pattern: two or more maps in a row) and `weight` (50: RepDistiller)."""
 
     name = "fsp"
+    neutral = {"adapter": "linear"}
     needs = ("backbone.*",)
     paper = Paper("A Gift from Knowledge Distillation", 2017, "CVPR 2017")
     zero_when_equal = True
@@ -32,20 +33,20 @@ class FlowOfSolution(Method):
         "the two maps are the outputs of neighbouring stages, not the first and last of one",
     )
 
-    def __init__(self, student, teacher, *, tap="backbone.*", weight=50.0):
+    def __init__(self, student, teacher, *, tap="backbone.*", weight=50.0, adapter="linear"):
         super().__init__(student, teacher)
         self.names, self.weight = choose(tap, student, Kind.BEV), weight
         if len(self.names) < 2:
             raise UsageError(f"option tap: {tap!r} must name two maps or more")
-        self.adapters = nn.ModuleList(Adapter(student[n], teacher[n]) for n in self.names)
+        self.adapters = nn.ModuleList(Adapter(student[n], teacher[n], adapter) for n in self.names)
 
     def share_adapters(self):
         for adapter in self.adapters:
             set_identity(adapter)
 
     def forward(self, student, teacher, batch):
-        maps_s = [adapter(student[n]) for n, adapter in zip(self.names, self.adapters, strict=True)]
-        maps_t = [teacher[name] for name in self.names]
+        maps_s = [a(student[n]) for n, a in zip(self.names, self.adapters, strict=True)]
+        maps_t = [a.target(teacher[n]) for n, a in zip(self.names, self.adapters, strict=True)]
         flows = zip(pairwise(maps_s), pairwise(maps_t), strict=True)
         return {"flow": self.weight * sum(F.mse_loss(flow(*s), flow(*t)) for s, t in flows)}
 

@@ -32,6 +32,7 @@ class GeneralInstanceDistillation(Method):
     """
 
     name = "gid"
+    neutral = {"adapter": "linear"}
     limits = {"k": (1, inf), "size": (1, inf)}
     needs = ("neck", "head.cls", "head.box")
     paper = Paper(
@@ -51,12 +52,13 @@ class GeneralInstanceDistillation(Method):
     def __init__(
         self, student, teacher, *,
         variant="all", k=10, nms=0.3, size=7, feature=5e-4, relation=40.0, logit=1.0,
+        adapter="linear",
     ):  # fmt: skip
         super().__init__(student, teacher)
         self.variant, self.k, self.nms, self.size = variant, k, nms, size
         self.weights = {"feature": feature, "relation": relation, "logit": logit}
         if variant != "logit":
-            self.adapter = Adapter(student["neck"], teacher["neck"])
+            self.adapter = Adapter(student["neck"], teacher["neck"], adapter)
 
     def share_adapters(self):
         if self.variant != "logit":
@@ -67,7 +69,7 @@ class GeneralInstanceDistillation(Method):
         terms = {}
         if self.variant != "logit":
             f_s = self.adapter(self._pool(student, self.student_specs, boxes))
-            f_t = self._pool(teacher, self.teacher_specs, boxes)
+            f_t = self.adapter.target(self._pool(teacher, self.teacher_specs, boxes))
             terms["feature"] = (f_s - f_t).square().sum(1).mean()
             frames = [len(b) for b in boxes]
             pairs = zip(f_s.split(frames), f_t.split(frames), strict=True)

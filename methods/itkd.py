@@ -29,6 +29,7 @@ class InterchangeTransfer(Method):
     """
 
     name = "itkd"
+    neutral = {"adapter": "linear"}
     limits = {"widths": (1, inf)}
     needs = ("neck", "head.cls", "head.box")
     paper = Paper(
@@ -46,18 +47,18 @@ class InterchangeTransfer(Method):
 
     def __init__(
         self, student, teacher, *,
-        widths=(128, 64, 32), interchange=1.0, compressed=1.0, relation=1.0,
+        widths=(128, 64, 32), interchange=1.0, compressed=1.0, relation=1.0, adapter="linear",
     ):  # fmt: skip
         super().__init__(student, teacher)
         self.weights = {
             "interchange": interchange, "compressed": compressed, "relation": relation,
         }  # fmt: skip
-        self.widen = Adapter(student["neck"], teacher["neck"])
+        self.widen = Adapter(student["neck"], teacher["neck"], adapter)
         sizes = [teacher["neck"].channels, *widths]
         self.encoder, self.decoder = stack(sizes), stack(sizes[::-1])
 
     def forward(self, student, teacher, batch):
-        f_s, f_t = self.widen(student["neck"]), teacher["neck"]
+        f_s, f_t = self.widen(student["neck"]), self.widen.target(teacher["neck"])
         z_s, z_t = self.encoder(f_s), self.encoder(f_t)
         swapped = F.smooth_l1_loss(self.decoder(z_t), f_s) + F.smooth_l1_loss(
             self.decoder(z_s), f_t

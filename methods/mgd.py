@@ -21,6 +21,7 @@ class MaskedGenerativeDistillation(Method):
     """
 
     name = "mgd"
+    neutral = {"adapter": "linear"}
     needs = ("neck",)
     paper = Paper("Masked Generative Distillation", 2022, "ECCV 2022, arXiv 2205.01529")
     deviations = (
@@ -29,11 +30,11 @@ class MaskedGenerativeDistillation(Method):
         "code for detectors: the widths differ, and it would be a second method at work",
     )
 
-    def __init__(self, student, teacher, *, mask=0.65, weight=2e-5):
+    def __init__(self, student, teacher, *, mask=0.65, weight=2e-5, adapter="linear"):
         super().__init__(student, teacher)
         self.mask, self.weight = mask, weight
         channels = teacher["neck"].channels
-        self.adapter = Adapter(student["neck"], teacher["neck"])
+        self.adapter = Adapter(student["neck"], teacher["neck"], adapter)
         self.generator = nn.Sequential(
             nn.Conv2d(channels, channels, 3, padding=1),
             nn.ReLU(),
@@ -45,5 +46,6 @@ class MaskedGenerativeDistillation(Method):
         # (B, 1, H, W): all channels alike. Drawn on the CPU, whose random state a resumed
         # training takes up again.
         seen = torch.rand(adapted[:, :1].shape).to(adapted.device) >= self.mask
-        error = F.mse_loss(self.generator(adapted * seen), teacher["neck"], reduction="sum")
+        target = self.adapter.target(teacher["neck"])
+        error = F.mse_loss(self.generator(adapted * seen), target, reduction="sum")
         return {"generation": self.weight * error / len(adapted)}

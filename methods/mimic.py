@@ -17,6 +17,7 @@ class Mimic(Method):
     """Options: `size` of the grid and `weight`, both as in SparseKD's port to LiDAR (7, 0.1)."""
 
     name = "mimic"
+    neutral = {"adapter": "linear"}
     limits = {"size": (1, inf)}
     needs = ("neck",)
     paper = Paper("Mimicking Very Efficient Network for Object Detection", 2017, "CVPR 2017")
@@ -28,10 +29,10 @@ class Mimic(Method):
         "trained in one stage; the paper fine-tunes a second time",
     )
 
-    def __init__(self, student, teacher, *, size=7, weight=0.1):
+    def __init__(self, student, teacher, *, size=7, weight=0.1, adapter="linear"):
         super().__init__(student, teacher)
         self.size, self.weight = size, weight
-        self.adapter = Adapter(student["neck"], teacher["neck"])
+        self.adapter = Adapter(student["neck"], teacher["neck"], adapter)
 
     def share_adapters(self):
         set_identity(self.adapter)
@@ -39,7 +40,7 @@ class Mimic(Method):
     def forward(self, student, teacher, batch):
         # Pooling is linear, so the adapter may come after it, where there is less to adapt.
         pooled_s = self.adapter(self._pool(student, self.student_specs, batch))
-        pooled_t = self._pool(teacher, self.teacher_specs, batch)
+        pooled_t = self.adapter.target(self._pool(teacher, self.teacher_specs, batch))
         error = (pooled_s - pooled_t).square().sum() / max(1, pooled_t.numel())
         return {"mimic": self.weight * error / 2}
 

@@ -26,6 +26,7 @@ class OverhaulOfFeatures(Method):
     """Options: `tap` (a pattern: which maps before a ReLU) and `weight`."""
 
     name = "ofd"
+    neutral = {"adapter": "linear"}
     needs = ("preact.*",)
     paper = Paper("A Comprehensive Overhaul of Feature Distillation", 2019, "ICCV 2019, 1904.01866")
     zero_when_equal = True
@@ -35,13 +36,13 @@ class OverhaulOfFeatures(Method):
         "the adapter is a 1x1 convolution without batch norm: the student's map comes out of one",
     )
 
-    def __init__(self, student, teacher, *, tap="preact.*", weight=1.0):
+    def __init__(self, student, teacher, *, tap="preact.*", weight=1.0, adapter="linear"):
         super().__init__(student, teacher)
         self.names, self.weight = choose(tap, student, Kind.BEV), weight
         for name in self.names:
             if teacher[name].affine is None:
                 raise NotApplicable(f"method 'ofd': the tap {name} does not come from a batch norm")
-        self.adapters = nn.ModuleList(Adapter(student[n], teacher[n]) for n in self.names)
+        self.adapters = nn.ModuleList(Adapter(student[n], teacher[n], adapter) for n in self.names)
 
     def share_adapters(self):
         for adapter in self.adapters:

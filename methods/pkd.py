@@ -20,6 +20,7 @@ class PearsonDistillation(Method):
     """Options: `tap` (a pattern: which maps) and `weight` (6: published, two-stage detectors)."""
 
     name = "pkd"
+    neutral = {"adapter": "linear"}
     needs = ("neck",)
     paper = Paper(
         "PKD: General Distillation Framework for Object Detectors via Pearson Correlation "
@@ -34,13 +35,13 @@ class PearsonDistillation(Method):
         "one map, the neck, in place of a pyramid's levels",
     )
 
-    def __init__(self, student, teacher, *, tap="neck", weight=6.0):
+    def __init__(self, student, teacher, *, tap="neck", weight=6.0, adapter="linear"):
         super().__init__(student, teacher)
         self.names, self.weight = choose(tap, student, Kind.BEV), weight
         self.adapters = nn.ModuleList(
             nn.Identity()
             if student[name].channels == teacher[name].channels
-            else Adapter(student[name], teacher[name])
+            else Adapter(student[name], teacher[name], adapter)
             for name in self.names
         )
 

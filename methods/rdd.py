@@ -29,6 +29,7 @@ class RDD(Method):
     """
 
     name = "rdd"
+    neutral = {"adapter": "linear"}
     limits = {"proposals": (1, inf)}
     needs = ("neck", "head.cls", "head.box")
     paper = Paper(
@@ -51,11 +52,12 @@ class RDD(Method):
     def __init__(
         self, student, teacher, *,
         proposals=64, overlap=0.1, tau=4.0, sparsity=0.1, feature_weight=0.2, head_weight=0.2,
+        adapter="linear",
     ):  # fmt: skip
         super().__init__(student, teacher)
         self.proposals, self.overlap, self.tau, self.sparsity = proposals, overlap, tau, sparsity
         self.feature_weight, self.head_weight = feature_weight, head_weight
-        self.adapter = Adapter(student["neck"], teacher["neck"])
+        self.adapter = Adapter(student["neck"], teacher["neck"], adapter)
 
     def share_adapters(self):
         set_identity(self.adapter)
@@ -65,6 +67,7 @@ class RDD(Method):
         frame, row, column, anchor = torch.cat(place, dim=1)
         f_s, f_t = (taps["neck"][frame, :, row, column] for taps in (student, teacher))
         f_s = self.adapter(f_s[..., None, None])[..., 0, 0]
+        f_t = self.adapter.target(f_t)
         kept = self._kept(f_s.detach(), f_t)
         self.logs["kept"] = kept.mean()
         feature = torch.linalg.vector_norm(f_s - f_t, dim=1) / f_t.shape[1] ** 0.5

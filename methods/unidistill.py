@@ -24,6 +24,7 @@ class UniDistill(Method):
     """Options: weights `feature` (100), `relation` (40) and `response` (10), as published."""
 
     name = "unidistill"
+    neutral = {"adapter": "linear"}
     needs = ("neck", "head.cls", "head.box")
     paper = Paper(
         "UniDistill: A Universal Cross-Modality Knowledge Distillation Framework for 3D Object "
@@ -40,17 +41,19 @@ class UniDistill(Method):
         "radius in cells",
     )
 
-    def __init__(self, student, teacher, *, feature=100.0, relation=40.0, response=10.0):
+    def __init__(
+        self, student, teacher, *, feature=100.0, relation=40.0, response=10.0, adapter="linear"
+    ):
         super().__init__(student, teacher)
         self.feature, self.relation, self.response = feature, relation, response
-        self.adapter = Adapter(student["neck"], teacher["neck"])
+        self.adapter = Adapter(student["neck"], teacher["neck"], adapter)
 
     def share_adapters(self):
         set_identity(self.adapter)
 
     def forward(self, student, teacher, batch):
         f_s = self._points(self.adapter(student["neck"]), batch)
-        f_t = self._points(teacher["neck"], batch)
+        f_t = self._points(self.adapter.target(teacher["neck"]), batch)
         relations = ((cosines(f_s) - cosines(f_t)).abs().sum()) / max(1, 9 * f_t[..., 0].numel())
         return {
             "feature": self.feature * (f_s - f_t).abs().sum() / max(1, f_t.numel()),

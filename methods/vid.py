@@ -27,6 +27,7 @@ class VariationalInformation(Method):
     """
 
     name = "vid"
+    neutral = {"adapter": "linear"}
     needs = ("neck",)
     paper = Paper(
         "Variational Information Distillation for Knowledge Transfer", 2019, "CVPR 2019, 1904.05835"
@@ -38,10 +39,10 @@ class VariationalInformation(Method):
         "the layer is the neck, the last map before the head",
     )
 
-    def __init__(self, student, teacher, *, tap="neck", variance=5.0, weight=1.0):
+    def __init__(self, student, teacher, *, tap="neck", variance=5.0, weight=1.0, adapter="linear"):
         super().__init__(student, teacher)
         self.names, self.weight = choose(tap, student, Kind.BEV), weight
-        self.adapters = nn.ModuleList(Adapter(student[n], teacher[n]) for n in self.names)
+        self.adapters = nn.ModuleList(Adapter(student[n], teacher[n], adapter) for n in self.names)
         start = math.log(math.expm1(variance - EPSILON))  # softplus of it is the variance
         self.variances = nn.ParameterList(
             torch.full((teacher[n].channels,), start) for n in self.names
@@ -49,7 +50,9 @@ class VariationalInformation(Method):
 
     def forward(self, student, teacher, batch):
         loss = sum(
-            gaussian_nll(teacher[name], adapter(student[name]), F.softplus(a) + EPSILON)
+            gaussian_nll(
+                adapter.target(teacher[name]), adapter(student[name]), F.softplus(a) + EPSILON
+            )
             for name, adapter, a in zip(self.names, self.adapters, self.variances, strict=True)
         )
         return {"information": self.weight * loss}

@@ -20,6 +20,7 @@ class WassersteinDistillation(Method):
     """Options: `size` of the grid, `mean_weight` (2) and `weight` (0.02), as published."""
 
     name = "wkd"
+    neutral = {"adapter": "linear"}
     limits = {"size": (2, inf)}
     needs = ("neck",)
     paper = Paper(
@@ -36,26 +37,25 @@ class WassersteinDistillation(Method):
         "features alone; WKD-L compares classes by how alike they are, of which there are three",
     )
 
-    def __init__(self, student, teacher, *, size=7, mean_weight=2.0, weight=0.02):
+    def __init__(self, student, teacher, *, size=7, mean_weight=2.0, weight=0.02, adapter="linear"):
         super().__init__(student, teacher)
         self.size, self.mean_weight, self.weight = size, mean_weight, weight
-        self.adapter = Adapter(student["neck"], teacher["neck"])
+        self.adapter = Adapter(student["neck"], teacher["neck"], adapter)
 
     def share_adapters(self):
         set_identity(self.adapter)
 
     def forward(self, student, teacher, batch):
-        adapted = {"neck": self.adapter(student["neck"])}
-        mu_s, sigma_s = self._moments(adapted, batch)
-        mu_t, sigma_t = self._moments(teacher, batch)
+        mu_s, sigma_s = self._moments(self.adapter(student["neck"]), batch)
+        mu_t, sigma_t = self._moments(self.adapter.target(teacher["neck"]), batch)
         means = (mu_s - mu_t).square().sum()
         spreads = (sigma_s - sigma_t).square().sum()
         objects = max(1, len(mu_t))
         return {"wkd": self.weight * (self.mean_weight * means + spreads) / objects}
 
-    def _moments(self, taps, batch):
+    def _moments(self, neck, batch):
         """Mean and standard deviation (M, C) of the features in all boxes of the batch."""
-        pooled = pool_boxes(taps["neck"], batch.boxes, self.teacher_specs["neck"], self.size)
+        pooled = pool_boxes(neck, batch.boxes, self.teacher_specs["neck"], self.size)
         features = pooled.flatten(1, 2)
         variance = features.var(1, correction=0)
         return features.mean(1), (variance + EPSILON).sqrt()

@@ -24,6 +24,7 @@ TEACHERS = {
     "ema": "a moving average of the student's own weights",
     "none": "none",
 }
+ADAPTERS = "`adapter`: linear, ensemble or orthogonal ([what they are](../methods.md#adapters))."
 RESULTS = ("method", "seeds", "BEV mAP", "gain", "95 %", "3D mAP", "gain 3D", "95 % 3D")
 
 
@@ -89,6 +90,7 @@ def _options(method: type[Method]) -> str:
     text = f"{about}\n\n"
     variants = ", ".join(f"`{v}`" for v in method.variants)
     text += f"Variants, the default first: {variants}.\n\n" if variants else ""
+    text += f"{ADAPTERS}\n\n" if "adapter" in method.neutral else ""
     return text + "\n".join([*_header("`--set method.NAME=`", "default"), *lines])
 
 

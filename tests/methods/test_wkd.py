@@ -50,7 +50,7 @@ def test_it_is_the_wasserstein_distance_of_two_gaussians(specs, teacher, scene):
     method.share_adapters()
     moved = {"neck": 2 * teacher["neck"] + 1}
     total = 0.0
-    for taps in zip(*(method._moments(t, scene) for t in (moved, teacher)), strict=True):
+    for taps in zip(*(method._moments(t["neck"], scene) for t in (moved, teacher)), strict=True):
         total += (taps[0] - taps[1]).square().sum()
     assert method(moved, teacher, scene)["wkd"].item() == pytest.approx(total.item() / 5)
 
