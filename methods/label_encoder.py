@@ -25,6 +25,7 @@ class LabelEncoder(Method):
     """
 
     name = "label-encoder"
+    neutral = {"adapter": "linear"}
     needs = ("neck",)
     limits = {"stage_steps": (1, 1e6), "width": (1, 4096)}
     same_detector = True  # its loss trains the encoder
@@ -40,7 +41,9 @@ class LabelEncoder(Method):
         "and head",
     )
 
-    def __init__(self, student, teacher, *, weight=0.3, width=64, stage_steps=1000):
+    def __init__(
+        self, student, teacher, *, weight=0.3, width=64, stage_steps=1000, adapter="linear"
+    ):
         super().__init__(student, teacher)
         if teacher["neck"].apply is None:
             raise NotApplicable("method 'label-encoder': the teacher's neck has no `apply`")
@@ -51,7 +54,7 @@ class LabelEncoder(Method):
             nn.ReLU(),
             nn.Conv2d(width, teacher["neck"].channels, 3, padding=1),
         )
-        self.adapter = Adapter(student["neck"], teacher["neck"])
+        self.adapter = Adapter(student["neck"], teacher["neck"], adapter)
 
     def stage_modules(self):
         return [self.encoder]
@@ -64,7 +67,7 @@ class LabelEncoder(Method):
     def forward(self, student, teacher, batch):
         drawn, inside = self._drawn(teacher["neck"], batch)
         with torch.no_grad():
-            target = self.encoder(drawn)
+            target = self.adapter.target(self.encoder(drawn))
         error = (self.adapter(student["neck"]) - target).square().mean(1)
         return {"feature": self.weight * (error * inside).sum() / inside.sum().clamp(min=1)}
 

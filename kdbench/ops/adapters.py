@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import orthogonal
 
-from kdbench.errors import UsageError
+from kdbench.errors import NotApplicable, UsageError
 from kdbench.taps import Kind, Rows, TapSpec
 
 MEMBERS = 3  # of an ensemble, as published
@@ -25,7 +25,8 @@ MEMBERS = 3  # of an ensemble, as published
 class Adapter(nn.Module):
     """A 1x1 convolution (BEV maps) or the same as a linear layer (rows), with bias; or a `form`.
 
-    Raises UsageError for a form that there is not, or that cannot give the teacher's values.
+    Raises UsageError for a form that there is not, NotApplicable for one that cannot give the
+    teacher's values.
     """
 
     def __init__(self, student: TapSpec, teacher: TapSpec, form: str = "linear"):
@@ -33,8 +34,8 @@ class Adapter(nn.Module):
         if form not in FORMS:
             raise UsageError(f"option adapter must be one of {', '.join(FORMS)}, not {form!r}")
         if form == "ensemble" and teacher.affine is not None:
-            raise UsageError("option adapter: an ensemble's values, after a ReLU, cannot be those "
-                             "of a map before one")  # fmt: skip
+            raise NotApplicable("adapter=ensemble is not applicable: its values come after a ReLU, "
+                                "the teacher's map before one")  # fmt: skip
         self.map = FORMS[form](student.kind is Kind.BEV, student.channels, teacher.channels)
         self.normalises = form == "orthogonal"
 
@@ -63,7 +64,10 @@ class Ensemble(nn.ModuleList):
         super().__init__(_linear(is_map, inputs, outputs) for _ in range(MEMBERS))
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.stack([member(x).relu() for member in self]).mean(0)
+        mean = x.new_zeros(())
+        for count, member in enumerate(self, 1):
+            mean = mean + (member(x).relu() - mean) / count  # exact where all agree
+        return mean
 
 
 class Orthogonal(nn.Module):

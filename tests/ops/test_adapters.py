@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from kdbench.errors import UsageError
+from kdbench.errors import NotApplicable, UsageError
 from kdbench.ops.adapters import FORMS, Adapter, features, set_identity
 from kdbench.taps import Kind, Rows, TapSpec
 
@@ -108,7 +108,7 @@ def test_what_cannot_be_is_said():
     with pytest.raises(UsageError, match="one of linear, ensemble, orthogonal, not 'mlp'"):
         adapter(Kind.BEV, 3, 5, "mlp")
     before = TapSpec(Kind.BEV, 5, affine=(torch.ones(5), torch.zeros(5)))
-    with pytest.raises(UsageError, match="after a ReLU"):
+    with pytest.raises(NotApplicable, match="after a ReLU"):
         Adapter(TapSpec(Kind.BEV, 3), before, "ensemble")
 
 
