@@ -30,6 +30,7 @@ class FreeKD(Method):
     """
 
     name = "freekd"
+    neutral = {"adapter": "linear"}
     needs = ("neck", "head.box")
     limits = {"prompts": (2, 64), "levels": (1, 8), "stage_steps": (1, 1e6)}
     same_detector = True  # its loss trains the prompts
@@ -48,6 +49,7 @@ class FreeKD(Method):
     def __init__(
         self, student, teacher, *,
         detail=1.0, feature=5.0, response=1.0, prompts=6, levels=3, stage_steps=1000,
+        adapter="linear",
     ):  # fmt: skip
         super().__init__(student, teacher)
         if teacher["neck"].apply is None:
@@ -55,7 +57,7 @@ class FreeKD(Method):
         self.weights = detail, feature, response
         self.levels, self.stage_steps = levels, stage_steps
         self.prompts = Prompts(prompts, teacher["neck"].channels)
-        self.adapter = Adapter(student["neck"], teacher["neck"])
+        self.adapter = Adapter(student["neck"], teacher["neck"], adapter)
 
     def share_adapters(self):
         set_identity(self.adapter)
@@ -73,8 +75,8 @@ class FreeKD(Method):
         return terms | {"alike": sum(likeness(m) for m in masks)}
 
     def forward(self, student, teacher, batch):
-        f_s, f_t = self.adapter(student["neck"]), teacher["neck"]
-        _, details_t = haar(f_t, self.levels)
+        f_s, f_t = self.adapter(student["neck"]), self.adapter.target(teacher["neck"])
+        _, details_t = haar(teacher["neck"], self.levels)  # as the prompts know them
         _, unlike = haar(f_s - f_t, self.levels)  # the transform is linear
         with torch.no_grad():
             masks = [m.mean(1)[None, :, None] for m in self._masks(details_t)]
