@@ -10,7 +10,7 @@ from kdbench.datasets.reading import Reading
 from kdbench.datasets.recording import read_bytes, read_camera, read_cloud
 from kdbench.errors import DataError
 from kdbench.geometry.boxes import boxes_camera_to_lidar, points_in_boxes
-from kdbench.geometry.calibration import Calibration, is_camera
+from kdbench.geometry.calibration import Calibration, determinant, is_camera
 from kdbench.geometry.kitti_labels import KittiObjects
 
 ROUNDING = 0.02  # by which a rotation in a file may fail to be one
@@ -34,7 +34,7 @@ def checked_camera(
     calibration, size = read_camera(training, frame_id, reading)
     rotations = {"R0_rect": calibration.r0, "Tr_velo_to_cam": calibration.velo_to_cam[:, :3]}
     for key, matrix in rotations.items():
-        if np.abs(matrix @ matrix.T - np.eye(3)).max() > ROUNDING or np.linalg.det(matrix) < 0:
+        if np.abs(matrix @ matrix.T - np.eye(3)).max() > ROUNDING or determinant(matrix) < 0:
             path = training / "calib" / f"{frame_id}.txt"
             raise DataError(f"{path}: {key} holds no rotation matrix")
     return calibration, size

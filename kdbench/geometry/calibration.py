@@ -71,7 +71,8 @@ def parse_calibration(
     if spare is not None and not ("P2" in rows and is_camera(_matrix(rows, "P2", path))):
         rows["P2"] = _numbers(spare)
     calibration = Calibration(*(_matrix(rows, key, path) for key in KEYS))
-    if abs(np.linalg.det(calibration.r0 @ calibration.velo_to_cam[:, :3])) < SINGULAR:
+    rotations = (calibration.r0, calibration.velo_to_cam[:, :3])
+    if abs(determinant(rotations[0]) * determinant(rotations[1])) < SINGULAR:
         raise DataError(f"{path}: R0_rect or Tr_velo_to_cam is singular: no rotation of the LiDAR")
     return calibration
 
@@ -88,7 +89,14 @@ def _rows(text: str, path: str) -> dict[str, str]:
 
 def is_camera(p2: np.ndarray) -> bool:
     """Whether a projection (3, 4) is that of a camera, and not zeros or the identity."""
-    return bool(min(p2[0, 0], p2[1, 1]) >= FOCAL and abs(np.linalg.det(p2[:, :3])) > SINGULAR)
+    return bool(min(p2[0, 0], p2[1, 1]) >= FOCAL and abs(determinant(p2[:, :3])) > SINGULAR)
+
+
+def determinant(matrix: np.ndarray) -> float:
+    """The determinant of a matrix (3, 3); 0 for one whose numbers are too small or large for it."""
+    with np.errstate(all="ignore"):
+        found = float(np.linalg.det(matrix))
+    return found if np.isfinite(found) else 0.0
 
 
 def _matrix(rows: dict[str, str], key: str, path: str) -> np.ndarray:

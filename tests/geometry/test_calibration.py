@@ -9,6 +9,7 @@ from hypothesis.extra.numpy import arrays
 from kdbench.errors import DataError
 from kdbench.geometry.calibration import (
     Calibration,
+    determinant,
     format_calibration,
     parse_calibration,
     read_calibration,
@@ -84,6 +85,10 @@ def _without(key):
         (_without("P2") + "P2: 1_0", "calib.txt: P2: could not convert string to float: '1_0'"),
         (_without("P2") + "P2: 1 two", "calib.txt: P2: could not convert string to float: 'two'"),
         (TEXT + "P2: 1 2 3\n", "calib.txt: P2 is given twice"),
+        (
+            _without("R0_rect") + "R0_rect: 1 0 0 0 2.3 0 0 0 1e-320",
+            "calib.txt: R0_rect or Tr_velo_to_cam is singular: no rotation of the LiDAR",
+        ),
         ("", "calib.txt: no line P2"),
     ],
 )
@@ -91,6 +96,13 @@ def test_damaged_text(text, message):
     with pytest.raises(DataError) as error:
         parse_calibration(text, "calib.txt")
     assert str(error.value) == message
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_determinant_that_floats_cannot_hold_is_zero():
+    assert determinant(np.diag([1e200, 1e200, 1e200])) == 0
+    assert determinant(np.diag([1, 2.3, 1e-320])) == pytest.approx(0, abs=1e-300)
+    assert determinant(np.diag([2.0, 3, -1])) == pytest.approx(-6)
 
 
 def test_the_same_line_twice_does_no_harm():

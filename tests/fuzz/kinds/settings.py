@@ -108,7 +108,12 @@ def _flat(values: dict, prefix: str = "") -> dict[str, Any]:
 
 
 def _setting(spec: dict, key: str, value: Any) -> Any:
-    """What a spec has for a key of a configuration; `value` where it stays out of specs."""
+    """What a spec has for a key of a configuration; `value` where it stays out of specs.
+
+    A scale that is left open is the one that was tuned.
+    """
+    if (key, value) == ("method.scale", None):
+        return value
     part, dot, name = key.partition(".")
     if key in ("method", "detector", "dataset"):
         return spec[key]["name"]
