@@ -1,7 +1,7 @@
 """The cells of a sweep: every run asked for, and the runs they rest on."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -82,8 +82,9 @@ def plan(specs: Iterable[RunSpec], results: Path) -> list[Cell]:
     `specs` hold the data set's fingerprint. Runs that are done are CACHED.
     """
     cells: dict[str, Cell] = {}
+    reasons: dict[str, str] = {}
     for spec in specs:
-        _add(cells, spec, results)
+        _add(cells, spec, results, reasons)
     _renew_teachers(cells, results)
     return sorted(cells.values(), key=_turn)
 
@@ -115,18 +116,31 @@ def _renew_teachers(cells: dict[str, Cell], results: Path) -> None:
             cell.state, cell.record = READY, None
 
 
-def _add(cells: dict[str, Cell], spec: RunSpec, results: Path) -> str:
+def _why_not(spec: RunSpec, known: dict[str, str]) -> str:
+    """Why a run is not applicable; empty for one that is.
+
+    Networks are built to tell, so what is `known` is kept: it is the same for all seeds.
+    """
+    key = replace(spec, seed=0).hash
+    if key not in known:
+        known[key] = ""
+        try:
+            check_applicable(spec)
+        except NotApplicable as error:
+            known[key] = str(error)
+    return known[key]
+
+
+def _add(cells: dict[str, Cell], spec: RunSpec, results: Path, reasons: dict[str, str]) -> str:
     spec = taught(spec, results)
     if spec.hash in cells:
         return spec.hash
     cell = Cell(spec)
-    try:
-        check_applicable(spec)
-    except NotApplicable as error:
-        cell.state, cell.reason = NOT_APPLICABLE, str(error)
+    if reason := _why_not(spec, reasons):
+        cell.state, cell.reason = NOT_APPLICABLE, reason
         cells[cell.key] = cell
         return cell.key
-    needs = [_add(cells, earlier, results) for earlier in _earlier(spec)]
+    needs = [_add(cells, earlier, results, reasons) for earlier in _earlier(spec)]
     cell.needs = tuple(dict.fromkeys(needs))
     cell.record = find_record(results, spec)
     if spec.is_teacher:

@@ -46,6 +46,12 @@ def test_what_a_run_rests_on_comes_first_and_once(tmp_path):
     )
 
 
+def test_networks_are_built_once_for_all_seeds(tmp_path, monkeypatch):
+    built = []
+    monkeypatch.setattr("kdbench.sweep.plan.check_applicable", built.append)
+    assert len(plan(expanded("none", seeds=range(5)), tmp_path)) == 5 and len(built) == 1
+
+
 def states_of(cells):
     return {(c.spec.method.name, c.spec.detector.ratio): c.state for c in cells}
 
