@@ -17,6 +17,7 @@ import numpy as np
 from kdbench.datasets.recording import Recording
 from kdbench.geometry.boxes import BOX_COLUMNS, points_in_boxes
 from kdbench.storage.files import replacing
+from kdbench.storage.lock import alone
 
 MIN_POINTS = 5  # an object with fewer points teaches more noise than shape
 VERSION = 2  # part of the file name: raise it when what is stored changes
@@ -78,10 +79,14 @@ def load_or_build(
         return build(recordings)
     path = folder / f"gt-database-v{VERSION}-{fingerprint}.npz"
     database = _load(path)
-    if database is None:
-        database = build(recordings)
-        with replacing(path) as temporary, temporary.open("wb") as file:
-            np.savez(file, **{f.name: getattr(database, f.name) for f in fields(database)})
+    if database is not None:
+        return database
+    with alone(folder, (f".{path.name}.*",)):
+        database = _load(path)  # another process may have made it meanwhile
+        if database is None:
+            database = build(recordings)
+            with replacing(path) as temporary, temporary.open("wb") as file:
+                np.savez(file, **{f.name: getattr(database, f.name) for f in fields(database)})
     return database
 
 

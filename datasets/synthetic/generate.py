@@ -8,9 +8,7 @@ A frame depends on seed and number alone, so a larger request adds frames to a s
 and changes none; the streets of train and val are different ones.
 """
 
-import contextlib
 import ctypes
-import fcntl
 import json
 import multiprocessing
 import os
@@ -21,10 +19,11 @@ from pathlib import Path
 
 from kdbench.datasets.synthetic.camera import CALIBRATION
 from kdbench.datasets.synthetic.frame import simulate
-from kdbench.errors import DataError, UsageError
+from kdbench.errors import UsageError
 from kdbench.geometry.calibration import format_calibration
 from kdbench.geometry.kitti_labels import format_rows
-from kdbench.storage.files import replacing, write_text
+from kdbench.storage.files import write_bytes, write_text
+from kdbench.storage.lock import alone
 
 VERSION = 9  # of the simulator: raise it with any change to what a frame holds
 FIRST = {"train": 0, "val": 500_000}  # number of a split's first frame
@@ -32,6 +31,7 @@ MOST_FRAMES = 500_000  # in a split
 WORTH_A_POOL = 40  # frames; fewer are made sooner than worker processes start
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
 STAMP = "synthetic.json"
+TEMPORARY = tuple(f"{folder}.*.*.*" for folder in ("training/*/", "ImageSets/", ""))
 CHUNK = 4  # frames handed to a worker at a time
 
 Progress = Callable[[int, int], None]  # frames done, frames to make
@@ -58,7 +58,7 @@ def generate(
     numbers = [FIRST[split] + k for split, count in wanted.items() for k in range(count)]
     if _listed(root, wanted, seed):
         return 0
-    with _alone(root):
+    with alone(root, TEMPORARY):
         _stamp(root, seed)
         missing = [n for n in numbers if not _complete(root, n)]
         for done, _ in enumerate(_made(root, seed, missing, workers), start=1):
@@ -104,13 +104,9 @@ def _write_frame(job: tuple[Path, int, int]) -> None:
     root, seed, number = job
     scan = simulate(seed, number)
     cloud, label, calib = _files(root, number)
-    try:
-        with replacing(cloud) as temporary:
-            scan.points.tofile(temporary)
-        write_text(calib, format_calibration(CALIBRATION))
-        write_text(label, format_rows(scan.objects))
-    except OSError as error:  # a full disk
-        raise DataError(f"{cloud}: cannot be written ({error.strerror or error})") from None
+    write_bytes(cloud, scan.points.tobytes())
+    write_text(calib, format_calibration(CALIBRATION))
+    write_text(label, format_rows(scan.objects))
 
 
 def _files(root: Path, number: int) -> tuple[Path, Path, Path]:
@@ -179,19 +175,3 @@ def _stamp(root: Path, seed: int) -> None:
         raise UsageError(f"{root}: holds another data set; choose another folder")
     else:
         write_text(path, json.dumps(_identity(seed)) + "\n")
-
-
-@contextlib.contextmanager
-def _alone(root: Path) -> Iterator[None]:
-    """Holds the tree's lock, and clears the temporary files of a run that was killed."""
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        lock = (root / ".lock").open("w")
-    except OSError as error:
-        raise UsageError(f"{root}: cannot be written ({error.strerror})") from None
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        for folder in ("training/*", "ImageSets", "."):
-            for left in root.glob(f"{folder}/.*.*.*"):
-                left.unlink(missing_ok=True)
-        yield

@@ -15,7 +15,7 @@ from kdbench.cli.output import encodable_streams
 from kdbench.errors import KdbenchError, Note, UsageError
 from kdbench.measure.allocator import keep_freed
 from kdbench.measure.waiting import wait_briefly
-from kdbench.storage.files import FULL
+from kdbench.storage.files import FULL, CannotWrite
 from kdbench.storage.home import cache_compiled
 
 FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -112,7 +112,11 @@ def main(arguments: list[str] | None = None) -> None:
         if debug:
             raise
         if isinstance(error, OSError) and error.errno in (*FULL, *FORBIDDEN):
-            _complain(f"{error.filename or 'standard output'}: {error.strerror}")
+            if error.errno in FULL and error.filename:
+                error = CannotWrite.at(error.filename, error)
+            else:
+                error = f"{error.filename or 'standard output'}: {error.strerror}"
+            _complain(str(error))
             _drop_output()
             sys.exit(1)
         _complain(f"unexpected {type(error).__name__}: {error} (run with --debug to see where)")

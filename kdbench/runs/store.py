@@ -10,6 +10,7 @@ KDBENCH_HOME/runs/<hash>/model.safetensors   the network alone; it stays when th
 
 import hashlib
 import json
+import os
 import zipfile
 from contextlib import suppress
 from pathlib import Path
@@ -27,10 +28,12 @@ from kdbench.runs.build import build_detector, classes_of
 from kdbench.runs.records import Record
 from kdbench.runs.rounding import packed, unpacked
 from kdbench.runs.spec import RunSpec
-from kdbench.storage.files import check_place, replacing, write_bytes, write_text
+from kdbench.storage.files import CannotWrite, check_place, replacing, write_bytes, write_text
 from kdbench.storage.home import home
 
 COLUMNS = ("boxes", "scores", "labels")  # of detections
+LARGE = ("checkpoint.pt", "model.safetensors", "detections.npz")
+TEMPORARY = tuple(f".{name}.*" for name in LARGE)  # while they are written
 
 
 def run_folder(spec: RunSpec) -> Path:
@@ -189,9 +192,15 @@ class Log:
         self.path = path
 
     def write(self, **values) -> None:
-        """Adds one line."""
-        with self.path.open("a") as file:
-            file.write(json.dumps(values) + "\n")
+        """Adds one line, or nothing: raises CannotWrite where there is no room for it."""
+        size = self.path.stat().st_size if self.path.exists() else 0
+        try:
+            with self.path.open("a") as file:
+                file.write(json.dumps(values) + "\n")
+        except OSError as error:
+            with suppress(OSError):
+                os.truncate(self.path, size)
+            raise CannotWrite.at(self.path, error) from None
 
     def read(self) -> list[dict]:
         """All whole lines; none where nothing was written."""

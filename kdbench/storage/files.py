@@ -15,9 +15,11 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 class CannotWrite(KdbenchError):
     """A place that cannot be written; the message names it."""
 
-    def __init__(self, path: Path, error: OSError):
+    @classmethod
+    def at(cls, path: Path | str, error: OSError) -> "CannotWrite":
+        """What `error` says of a path; of a full disk also what to do."""
         full = "; make room there, and the same command goes on" if error.errno in FULL else ""
-        super().__init__(f"{path}: cannot be written ({error.strerror or error}){full}")
+        return cls(f"{path}: cannot be written ({error.strerror or error}){full}")
 
 
 def check_place(path: Path) -> None:
@@ -27,7 +29,7 @@ def check_place(path: Path) -> None:
         with tempfile.TemporaryFile(dir=path.parent):
             return
     except OSError as error:
-        raise CannotWrite(path, error) from None
+        raise CannotWrite.at(path, error) from None
 
 
 @contextlib.contextmanager
@@ -41,7 +43,7 @@ def replacing(path: Path | str) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     except OSError as error:
-        raise CannotWrite(path, error) from None
+        raise CannotWrite.at(path, error) from None
     os.close(handle)
     temporary = Path(name)
     try:
@@ -49,7 +51,7 @@ def replacing(path: Path | str) -> Iterator[Path]:
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     except OSError as error:
-        raise CannotWrite(path, error) from None
+        raise CannotWrite.at(path, error) from None
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -151,8 +151,8 @@ class Training:
             def write(step, losses, seconds):
                 try:
                     log.write(step=step, **losses)
-                except OSError as error:
-                    self._warn(f"{log.path} cannot be written ({error.strerror})")
+                except CannotWrite as error:
+                    self._warn(f"no log: {error}")
                 events(step, losses, seconds)
 
             yield write

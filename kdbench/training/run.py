@@ -26,6 +26,7 @@ from kdbench.runs.spec import RunSpec
 from kdbench.runs.teaching import adopt
 from kdbench.storage.files import CannotWrite, check_place
 from kdbench.storage.home import home
+from kdbench.storage.lock import alone
 from kdbench.taps import require
 from kdbench.training.aligned import (
     as_teacher,
@@ -118,7 +119,17 @@ class Runner:
     def _ensure(
         self, spec: RunSpec, dataset: Dataset, force: bool = False, weights_needed: bool = False
     ) -> Record:
-        """The record of a run; carries it out when it is not there, or its weights are lost."""
+        """The record of a run; carries it out when it is not there, or its weights are lost.
+
+        One process at a time: a second one finds what the first has done.
+        """
+        folder, waits = store.run_folder(spec), f"{spec.label}: another process is at it; waiting"
+        with alone(folder, store.TEMPORARY, lambda: self.reporter.say(waits)):
+            return self._ensured(spec, dataset, force, weights_needed)
+
+    def _ensured(
+        self, spec: RunSpec, dataset: Dataset, force: bool, weights_needed: bool
+    ) -> Record:
         weights_needed = weights_needed or spec.is_teacher
         record = None if force else self._record(spec)
         if record is not None and (not weights_needed or self._weights_are_good(spec, record)):

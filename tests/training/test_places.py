@@ -3,6 +3,7 @@
 import errno
 import io
 import os
+import pickle
 import signal
 
 import pytest
@@ -80,13 +81,36 @@ def test_a_stop_that_cannot_be_saved_does_not_claim_to_be(make_spec, dataset, tm
 
 def test_a_log_that_cannot_be_written_stops_nothing(make_spec, dataset, tmp_path, monkeypatch):
     def write(self, **values):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        raise CannotWrite.at(self.path, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
 
     monkeypatch.setattr(store.Log, "write", write)
     monkeypatch.setattr(loop, "LOG_STEPS", 1)
     run = training(make_spec(), dataset, tmp_path)
     assert run.run()["steps"] == make_spec().train.steps
-    assert sum("log.jsonl cannot be written" in said for said in run.reporter.said) == 1
+    assert sum("log.jsonl: cannot be written" in said for said in run.reporter.said) == 1
+
+
+def test_a_line_of_a_log_is_there_or_is_not(tmp_path, monkeypatch):
+    log = store.Log(tmp_path / "log.jsonl")
+    log.write(step=1)
+    whole = store.json.dumps
+
+    def torn(values):  # a part of the line finds room
+        log.path.write_text(log.path.read_text() + whole(values)[:5])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(store.json, "dumps", torn)
+    with pytest.raises(CannotWrite, match="log.jsonl: cannot be written .*make room there"):
+        log.write(step=2)
+    monkeypatch.undo()
+    log.write(step=3)
+    assert log.path.read_text() == '{"step": 1}\n{"step": 3}\n'
+
+
+def test_what_cannot_be_written_is_told_by_a_worker_process_too(tmp_path):
+    error = CannotWrite.at(tmp_path, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+    there_and_back = pickle.loads(pickle.dumps(error))
+    assert type(there_and_back) is CannotWrite and str(there_and_back) == str(error)
 
 
 @pytest.mark.parametrize("lost", ["model.safetensors", "detections.npz"])
