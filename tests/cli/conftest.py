@@ -36,8 +36,7 @@ def random_like(network: torch.nn.Module) -> dict[str, torch.Tensor]:
     return {k: torch.rand(v.shape, generator=draw) + 0.1 for k, v in state.items()}
 
 
-@pytest.fixture
-def pcdet_pointpillar():
+def narrow_pointpillar() -> OrderedDict[str, torch.Tensor]:
     """The tensors of an OpenPCDet PointPillar as narrow as they can be, by their names there."""
     network = detectors.get("pointpillars")(CLASSES, 4096.0)
     own = random_like(network)
@@ -63,6 +62,11 @@ def pcdet_pointpillar():
         for name, x in zip(("conv_cls", "conv_box", "conv_dir_cls"), outputs, strict=True):
             theirs[f"dense_head.{name}.{part}"] = x
     return theirs
+
+
+@pytest.fixture
+def pcdet_pointpillar():
+    return narrow_pointpillar()
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from kdbench.cli import main
+from tests.writes import about_to_write
 
 SECONDS, BYTES = 2.0, 10**9
 CODES = range(6)
@@ -21,8 +22,6 @@ LONGEST = 20  # seconds of processor, after which the process is killed
 # How a line on standard error may begin; `error` once.
 SAID = re.compile(r"error: |note: |warning: |left out: |wrote |\d+ files of .* were left out")
 LEAK = re.compile(r"Traceback|Warning: |^  File ")
-WRITES = ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.symlink", "os.truncate")
-
 HARMLESS = (os.devnull, "/proc/self/clear_refs")
 
 _written: list[str] | None = None  # paths, while a command runs
@@ -106,14 +105,8 @@ def watch_writes() -> None:
 
 
 def _note(event: str, arguments: tuple) -> None:
-    if _written is None:
-        return
-    writing = os.O_WRONLY | os.O_RDWR | os.O_CREAT
-    opened = event == "open" and isinstance(arguments[2], int) and arguments[2] & writing
-    if opened or event in WRITES:
-        for path in arguments[:2] if event in ("os.rename", "os.link") else arguments[:1]:
-            if isinstance(path, (str, bytes, os.PathLike)):
-                _written.append(os.fsdecode(path))
+    if _written is not None:
+        _written.extend(about_to_write(event, arguments))
 
 
 @contextlib.contextmanager
