@@ -8,6 +8,7 @@ KDBENCH_HOME/stages/<hash>/stage.safetensors   its weights, and what they cost
 """
 
 import json
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from kdbench.runs.spec import RunSpec
 from kdbench.runs.store import checksum, load_weights
 from kdbench.storage.files import CannotWrite, write_bytes
 from kdbench.storage.home import home
+from kdbench.storage.lock import alone
 from kdbench.training import processes
 from kdbench.training.aligned import inputs_of
 from kdbench.training.checkpoint import State
@@ -64,10 +66,11 @@ def first_stage(training: Training) -> dict | None:
         return None
     spec = stage_spec(training.spec, method)
     path = stage_folder(spec) / "stage.safetensors"
-    cost = _earlier(path, method)
-    processes.check_equal(cost is None, "see different stages; KDBENCH_HOME must be shared")
-    if cost is None:
-        cost = _carried_out(training, spec, path)
+    with alone(path.parent) if processes.leads() else nullcontext():
+        processes.gathered(None)  # all wait for the leader, who may wait for another run
+        cost = _earlier(path, method)
+        processes.check_equal(cost is None, "see different stages; KDBENCH_HOME must be shared")
+        cost = cost or _carried_out(training, spec, path)
     method.freeze_stage()
     return cost
 

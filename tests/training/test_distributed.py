@@ -141,6 +141,7 @@ def test_two_processes_train_the_weights_of_one(found):
     [
         "pointpillars/mean-teacher",
         "pointpillars/crosskd",
+        "pointpillars/label-encoder",
         "second/none",
         "centerpoint/none",
         "pointrcnn/none",
