@@ -148,7 +148,7 @@ class CenterPoint(Detector):
             **self.encoder.tap_specs(),
             **bev_tap_specs(self.backbone, strides, self.encoder.cell, corner),
             "neck": TapSpec(Kind.BEV, neck, cell, corner, apply=self.head.forward),
-            "head.cls": TapSpec(Kind.CLS, len(self.classes), cell, corner),
+            "head.cls": TapSpec(Kind.CLS, len(self.classes), cell, corner, asked=self.head.asked),
             "head.box": TapSpec(
                 Kind.BOX, CODE_SIZE, cell, corner, decode=self.head.decode, encode=self.head.codes
             ),

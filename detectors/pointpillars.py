@@ -101,7 +101,7 @@ class PointPillars(Detector):
             **pillar_tap_specs(self.grid, encoder),
             **bev_tap_specs(self.backbone, STRIDES, pillar, corner),
             "neck": TapSpec(Kind.BEV, neck, out, corner, apply=self.head.forward),
-            "head.cls": TapSpec(Kind.CLS, len(self.classes), out, corner),
+            "head.cls": TapSpec(Kind.CLS, len(self.classes), out, corner, asked=self.head.asked),
             "head.box": TapSpec(
                 Kind.BOX, 7, out, corner, decode=self.head.decode, encode=self.head.codes
             ),

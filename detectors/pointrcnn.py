@@ -164,7 +164,7 @@ class PointRCNN(Detector):
         bins = tuple(codes.bins) if kind is Kind.BINS else ()
         return {
             "points": TapSpec(Kind.POINTS, channels),
-            "head.cls": TapSpec(Kind.CLS, len(self.classes)),
+            "head.cls": TapSpec(Kind.CLS, len(self.classes), asked=self._asked),
             self._codes: TapSpec(kind, codes.channels, bins=bins),
             "judge": TapSpec(Kind.JUDGE, 1),
         }
@@ -247,6 +247,14 @@ class PointRCNN(Detector):
         return points | self.rcnn.loss(
             refined.cls, refined.codes, local, sizes, iou, refined.filled
         )
+
+    def _asked(self, taps: Taps, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Targets and weights of the first stage's class scores, see `TapSpec.asked`."""
+        cls = taps["head.cls"].flatten(2)
+        xyz = taps["points"].positions.view(*cls.shape[:2], 3)
+        found = self.head.asked(cls, xyz, taps["_refinement"].frames, batch)
+        targets, weights = (x[:, :, None, None] for x in found)
+        return targets, weights
 
     def _reference_sizes(self, rois: Rois) -> Tensor:
         """Sizes (r, 3) that the second stage's codes are relative to."""

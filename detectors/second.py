@@ -93,7 +93,7 @@ class Second(Detector):
             **self.encoder.tap_specs(),
             **bev_tap_specs(self.backbone, STRIDES, cell, corner),
             "neck": TapSpec(Kind.BEV, neck, cell, corner, apply=self.head.forward),
-            "head.cls": TapSpec(Kind.CLS, len(self.classes), cell, corner),
+            "head.cls": TapSpec(Kind.CLS, len(self.classes), cell, corner, asked=self.head.asked),
             "head.box": TapSpec(
                 Kind.BOX, 7, cell, corner, decode=self.head.decode, encode=self.head.codes
             ),

@@ -56,6 +56,10 @@ class TapSpec:
     # Maps before the head: the head's outputs (`cls` is the tap `head.cls`, and so on) of such a
     # map (B, C, H, W), by the network's own weights. A frozen teacher's passes gradients on.
     apply: Callable[[torch.Tensor], dict[str, torch.Tensor]] | None = None
+    # CLS: what the detection loss asks of these logits, given the network's taps and a batch:
+    # targets, 0 or 1, and weights, both of the tap's shape. The loss of the scores p is the sum of
+    # weight (target - p)^2 BCE(p, target), see ops/heads.py.
+    asked: Callable[["Taps", Any], tuple[torch.Tensor, torch.Tensor]] | None = None
     # Maps before a ReLU: scale and shift (C,) of the batch norm that made them.
     affine: tuple[torch.Tensor, torch.Tensor] | None = None
 

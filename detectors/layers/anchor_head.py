@@ -11,9 +11,10 @@ from kdbench.classes import Classes, described, names_of
 from kdbench.dataset import Batch
 from kdbench.detector import Detections
 from kdbench.detectors.layers import anchors as A
-from kdbench.detectors.layers.losses import box_code_loss, sigmoid_focal
+from kdbench.detectors.layers.losses import balance, box_code_loss, sigmoid_focal
 from kdbench.detectors.layers.nms_by_class import nms_of_candidates
 from kdbench.ops.bev_iou import aligned_footprints, aligned_iou
+from kdbench.taps import Taps
 
 CLS_WEIGHT, BOX_WEIGHT, DIR_WEIGHT = 1.0, 2.0, 0.2  # published loss weights
 
@@ -99,6 +100,16 @@ class AnchorHead(nn.Module):
             "box": BOX_WEIGHT * box / count,
             "dir": DIR_WEIGHT * direction / count,
         }
+
+    def asked(self, taps: Taps, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Targets and weights of the class scores in `loss`, see `TapSpec.asked`."""
+        owner = self.assign(batch.boxes, batch.labels)
+        on = torch.nonzero(owner >= 0, as_tuple=True)
+        _, labels = self._targets(batch, owner[on], on[0])
+        onehot = torch.zeros_like(taps["head.cls"])
+        onehot[(*on, labels)] = 1.0
+        counts = (owner != A.IGNORED).unsqueeze(-1)
+        return onehot, CLS_WEIGHT * balance(onehot) * counts / max(1, len(on[0]))
 
     def _targets(self, batch: Batch, owner: Tensor, frame: Tensor) -> tuple[Tensor, Tensor]:
         """Box (p, 7) and class (p,) of each positive anchor, given its box's index in its frame."""

@@ -18,9 +18,15 @@ from kdbench.classes import Classes, names_of
 from kdbench.dataset import Batch
 from kdbench.detector import Detections
 from kdbench.detectors.layers.bev_backbone import conv_block
-from kdbench.detectors.layers.heat_maps import gaussian_radius, heat_map_focal, heat_maps
+from kdbench.detectors.layers.heat_maps import (
+    gaussian_radius,
+    heat_map_focal,
+    heat_maps,
+    heat_weight,
+)
 from kdbench.detectors.layers.nms_by_class import nms_by_class
 from kdbench.ops.constants import constant
+from kdbench.taps import Taps
 
 CODE = {"offset": 2, "z": 1, "size": 3, "heading": 2}  # a branch each, in the order of the code
 CODE_SIZE = sum(CODE.values())
@@ -130,15 +136,27 @@ class CenterHead(nn.Module):
         one.
         """
         logits = outputs["cls"].squeeze(3).permute(0, 3, 1, 2)
-        frames, classes, height, width = logits.shape
-        c = self.centres(batch, height, width)
+        c = self.centres(batch, *logits.shape[2:])
         count = max(1, len(c.frame))
-        maps = c.frame * classes + c.label
-        heat = heat_maps(c.cell, c.radius, maps, (frames * classes, height, width))
-        cls = heat_map_focal(logits, heat.view_as(logits)).sum()
+        cls = heat_map_focal(logits, self._heat(c, logits)).sum()
         found = outputs["box"][c.frame, c.cell[:, 0], c.cell[:, 1], 0]
         box = (found - c.code).abs().sum()
         return {"cls": cls / count, "box": BOX_WEIGHT * box / count}
+
+    def asked(self, taps: Taps, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Targets and weights of the class scores in `loss`, see `TapSpec.asked`."""
+        logits = taps["head.cls"].squeeze(3).permute(0, 3, 1, 2)
+        c = self.centres(batch, *logits.shape[2:])
+        heat = self._heat(c, logits)
+        parts = (heat == 1).to(heat), heat_weight(heat) / max(1, len(c.frame))
+        targets, weights = (x.permute(0, 2, 3, 1).unsqueeze(3) for x in parts)
+        return targets, weights
+
+    def _heat(self, c: Centres, like: Tensor) -> Tensor:
+        """The heat maps (B, classes, H, W) of objects."""
+        frames, classes, height, width = like.shape
+        maps = c.frame * classes + c.label
+        return heat_maps(c.cell, c.radius, maps, (frames * classes, height, width)).view_as(like)
 
     @torch.no_grad()
     def predict(

@@ -53,3 +53,8 @@ def heat_map_focal(logits: Tensor, heat: Tensor) -> Tensor:
     centre = (1 - p).square() * F.softplus(-logits)
     elsewhere = (1 - heat).pow(4) * p.square() * F.softplus(logits)
     return torch.where(heat == 1, centre, elsewhere)
+
+
+def heat_weight(heat: Tensor) -> Tensor:
+    """The weight of each cell in `heat_map_focal`: 1 at centres, the less the hotter elsewhere."""
+    return torch.where(heat == 1, 1.0, (1 - heat).pow(4))

@@ -10,8 +10,12 @@ def sigmoid_focal(logits: Tensor, targets: Tensor, alpha=0.25, gamma=2.0) -> Ten
     p = torch.sigmoid(logits)
     entropy = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
     miss = targets + p - 2 * targets * p  # 1 - p where the target is 1, p where it is 0
-    weight = targets * alpha + (1 - targets) * (1 - alpha)
-    return weight * miss.pow(gamma) * entropy
+    return balance(targets, alpha) * miss.pow(gamma) * entropy
+
+
+def balance(targets: Tensor, alpha=0.25) -> Tensor:
+    """The focal loss's weight of each target, 0 or 1."""
+    return targets * alpha + (1 - targets) * (1 - alpha)
 
 
 def smooth_l1(prediction: Tensor, target: Tensor, beta: float = 1 / 9) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from kdbench.classes import Classes, described
 from kdbench.dataset import Batch
 from kdbench.detectors.layers.anchors import BACKGROUND, IGNORED, anchor_class
-from kdbench.detectors.layers.losses import sigmoid_focal
+from kdbench.detectors.layers.losses import balance, sigmoid_focal
 from kdbench.detectors.layers.pointnet2 import SharedMlp
 from kdbench.ops.roi_points import boxes_of_points, enlarge
 
@@ -63,9 +63,7 @@ class PointHead(nn.Module):
 
         Points of frames that are not `filled` (B,) do not count.
         """
-        pairs = zip(xyz, batch.boxes, strict=True)
-        owner = torch.stack([assign(points, boxes) for points, boxes in pairs])
-        owner[~filled] = IGNORED
+        owner = owners(xyz, filled, batch)
         positive = owner >= 0
         count = positive.sum().clamp(min=1)
         boxes, labels = targets(owner, batch)
@@ -75,6 +73,23 @@ class PointHead(nn.Module):
         local = torch.cat([boxes[:, :3] - xyz[positive], boxes[:, 3:]], dim=1)
         box = self.coder.loss(codes[positive], local, self.sizes[labels]).sum()
         return {"point_cls": focal / count, "point_box": box / count}
+
+    def asked(self, cls, xyz, filled, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Targets and weights (B, N, classes) of the class scores in `loss`."""
+        owner = owners(xyz, filled, batch)
+        positive = owner >= 0
+        onehot = torch.zeros_like(cls)
+        onehot[(*positive.nonzero(as_tuple=True), targets(owner, batch)[1])] = 1.0
+        counts = (owner != IGNORED).unsqueeze(-1)
+        return onehot, balance(onehot) * counts / positive.sum().clamp(min=1)
+
+
+def owners(xyz: Tensor, filled: Tensor, batch: Batch) -> Tensor:
+    """`assign` of each frame's points (B, N, 3): (B, N); frames that are not filled are IGNORED."""
+    pairs = zip(xyz, batch.boxes, strict=True)
+    owner = torch.stack([assign(points, boxes) for points, boxes in pairs])
+    owner[~filled] = IGNORED
+    return owner
 
 
 def assign(xyz: Tensor, boxes: Tensor) -> Tensor:

@@ -19,6 +19,16 @@ def binary_kl(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Ten
     return temperature**2 * (cross - entropy)
 
 
+def focal(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+    """The sum of weight |target - p|^2 BCE(p, target), p = sigmoid(logit): a scalar.
+
+    The quality focal loss (Li et al., NeurIPS 2020): that of Lin et al. where targets are 0 or 1,
+    and least at the target where they lie between.
+    """
+    entropy = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    return (weights * (targets - logits.sigmoid()).square() * entropy).sum()
+
+
 def softmax_kl(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
     """T^2 KL( softmax(teacher / T) || softmax(student / T) ) over the last axis: (...)."""
     log_s, log_t = (F.log_softmax(x / temperature, dim=-1) for x in (student, teacher))

@@ -71,8 +71,8 @@ class Cut:
         decode, encode = (
             code and partial(self._inside, code) for code in (spec.decode, spec.encode)
         )
-        origin = self.cells.origin
-        return replace(spec, origin=origin, decode=decode, encode=encode, apply=None)
+        place = {"origin": self.cells.origin, "decode": decode, "encode": encode}
+        return replace(spec, apply=None, asked=None, **place)
 
     def _inside(self, code: Callable[[Tensor], Tensor], values: Tensor) -> Tensor:
         """Codes or boxes (B, h, w, A, n) of what is left, by a function of the whole map."""
@@ -103,7 +103,7 @@ class Pair:
         own = self.student.spec
         place = {"cell": own.cell, "origin": own.origin, "decode": own.decode, "encode": own.encode}
         channels = own.channels if own.kind is Kind.BOX else self.teacher.channels
-        return replace(self.teacher, channels=channels, apply=None, **place)
+        return replace(self.teacher, channels=channels, apply=None, asked=None, **place)
 
     def resampled(self, value: Tensor) -> Tensor:
         """A value of the teacher's on the student's grid, in full precision."""

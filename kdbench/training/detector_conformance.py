@@ -8,6 +8,7 @@ from torch import Tensor
 
 from kdbench.dataset import Batch
 from kdbench.detector import Detector, merged
+from kdbench.ops.heads import focal
 from kdbench.runs.build import build_detector
 from kdbench.runs.spec import DetectorSpec
 from kdbench.runs.store import checksum
@@ -68,6 +69,18 @@ def _applies(spec: DetectorSpec) -> None:
             heads = {f"head.{part}": value for part, value in tap.apply(taps[name]).items()}
             same = equal({key: taps.get(key) for key in heads}, heads)
             must(heads and same, f"`apply` of {name} gives other values than the head's taps")
+
+
+def _asks(spec: DetectorSpec) -> None:
+    network, batch = _built(spec)
+    taps = network(network.prepare(batch))
+    for name, tap in network.taps.items():
+        if tap.asked is not None:
+            targets, weights = tap.asked(taps, batch)
+            total = focal(taps[name], targets, weights)
+            losses = network.loss(taps, batch).values()
+            one = any(torch.isclose(total, loss, rtol=1e-4) for loss in losses)
+            must(one, f"`asked` of {name} comes to {total.item():.6g}, which is none of the losses")
 
 
 def _rows_correspond(spec: DetectorSpec) -> None:
@@ -151,6 +164,7 @@ CHECKS = {
     "fewer parameters at a higher ratio": _narrower,
     "taps are what their specs say": _taps,
     "a tap's `apply` is the rest of the network": _applies,
+    "what is `asked` of class scores is what a loss asks": _asks,
     "deterministic under a seed, the batch unchanged": _deterministic,
     "rows of teacher and student correspond": _rows_correspond,
     "finite losses with gradients, without points too": _gradients,

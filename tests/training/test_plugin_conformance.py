@@ -4,6 +4,7 @@ import importlib.util
 import math
 import sys
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -164,21 +165,36 @@ def test_rows_that_depend_on_the_width_are_told(monkeypatch):
         check_detector(spec)
 
 
-def test_a_rest_of_the_network_that_is_another_is_told(monkeypatch):
-    kind = detectors.get("pointpillars")
+def with_spec(monkeypatch, tap, **changes):
+    """PointPillars that says something else about a tap; `changes` are functions of the network."""
 
-    class Other(kind):
+    class Other(detectors.get("pointpillars")):
         name = "other"
 
         def _tap_specs(self, *widths):
             specs = super()._tap_specs(*widths)
-            neck = replace(specs["neck"], apply=lambda x: self.head(x + 1))
-            return specs | {"neck": neck}
+            changed = {key: partial(change, self) for key, change in changes.items()}
+            return specs | {tap: replace(specs[tap], **changed)}
 
     monkeypatch.setitem(detectors._found, "other", Other)
-    own = build_spec(profile="tiny", detector="pointpillars").detector
-    spec = replace(own, name="other")
+    return replace(build_spec(profile="tiny", detector="pointpillars").detector, name="other")
+
+
+def test_a_rest_of_the_network_that_is_another_is_told(monkeypatch):
+    spec = with_spec(monkeypatch, "neck", apply=lambda self, x: self.head(x + 1))
     with pytest.raises(Failed, match="`apply` of neck gives other values"):
+        check_detector(spec)
+
+
+def test_what_is_asked_of_scores_and_is_not_their_loss_is_told(monkeypatch):
+    def asked(self, taps, batch):
+        targets, weights = self.head.asked(taps, batch)
+        return targets, 2 * weights
+
+    spec = with_spec(monkeypatch, "head.cls", asked=asked)
+    with pytest.raises(
+        Failed, match="`asked` of head.cls comes to .*, which is none of the losses"
+    ):
         check_detector(spec)
 
 
