@@ -15,7 +15,7 @@ class RoiJudge:
     """Boxes to scores, by the second stage over the points and features of the first."""
 
     xyz: Tensor  # (B, N, 3)
-    rows: Tensor  # (B, N, C) features
+    features: Tensor  # (B, N, C)
     scores: Tensor  # (B, N) of the first stage
     refine: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # to logits (r,) and codes
     count: int  # points of a box
@@ -26,7 +26,7 @@ class RoiJudge:
         """Scores (m,) from 0 to 1 of each frame's boxes (m, 7); 0 of a box without points."""
         labels = [box.new_zeros(len(box), dtype=torch.long) for box in boxes]
         rois = collect(boxes, labels, [box.new_zeros(len(box)) for box in boxes])
-        cloud = self.xyz, self.rows, self.scores, self.count, self.margin
+        cloud = self.xyz, self.features, self.scores, self.count, self.margin
         *pooled, filled = rcnn_head.pool(rois, *cloud)
         logits, _ = self.refine(*pooled)
         found = logits.float().sigmoid() * filled

@@ -19,8 +19,9 @@ from kdbench.runs import tuned
 from kdbench.runs.settings import parse_overrides
 from kdbench.runs.spec import RunSpec
 from kdbench.storage.files import write_text
+from kdbench.training.applicable import check_applicable
 from kdbench.training.progress import Reporter
-from kdbench.training.run import Runner, check_applicable
+from kdbench.training.run import Runner
 from kdbench.training.tuning import Tuner, check_tunable
 
 

@@ -10,7 +10,7 @@ from kdbench.errors import NotApplicable, UsageError
 from kdbench.runs.records import Record, find_record
 from kdbench.runs.settings import build_spec
 from kdbench.runs.spec import RunSpec
-from kdbench.training.run import check_applicable
+from kdbench.training.applicable import check_applicable
 from kdbench.training.teachers import known_teacher, source_run
 
 # States of a cell. A cell that is not READY at first is never started.

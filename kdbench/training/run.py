@@ -7,7 +7,6 @@ from pathlib import Path
 
 import torch
 
-from kdbench.classes import unit_sized
 from kdbench.dataset import Dataset
 from kdbench.detector import Detector
 from kdbench.errors import DataError
@@ -17,9 +16,9 @@ from kdbench.measure.environment import environment
 from kdbench.measure.inputs import from_dataset
 from kdbench.measure.latency import measure_latency
 from kdbench.measure.once import measured_once
-from kdbench.registry import detectors, methods
+from kdbench.registry import detectors
 from kdbench.runs import store
-from kdbench.runs.build import build_detector, build_method, classes_of
+from kdbench.runs.build import build_detector, classes_of
 from kdbench.runs.records import SCHEMA, Record, check_writable, find_record, write_record
 from kdbench.runs.rounding import round_matrices
 from kdbench.runs.spec import RunSpec
@@ -27,13 +26,10 @@ from kdbench.runs.teaching import adopt
 from kdbench.storage.files import CannotWrite, check_place
 from kdbench.storage.home import home
 from kdbench.storage.lock import alone
-from kdbench.taps import require
 from kdbench.training.aligned import (
-    as_teacher,
-    check_teacher,
     own_network,
-    shown_to_method,
 )
+from kdbench.training.applicable import check_applicable
 from kdbench.training.data import build_dataset, left_out, of_frames
 from kdbench.training.evaluate import detect, score, teacher_detections
 from kdbench.training.loop import Training
@@ -283,23 +279,6 @@ class Runner:
             return measure_latency(student, batches, device, repeats=1, warmup=LATENCY_WARMUP)
 
         return measured_once("latency", _subject(spec), device, measure, self.measure)
-
-
-def check_applicable(spec: RunSpec) -> None:
-    """Raises NotApplicable when the run's detector lacks what its method needs.
-
-    And UsageError when a network or the method cannot be built of its options: the method is not
-    until its teacher is trained, which is late to be told.
-    """
-    method = methods.get(spec.method.name)
-    classes = unit_sized(classes_of(spec.dataset))
-    student = build_detector(spec.detector, classes)
-    require(method.name, method.needs, spec.detector.name, student.taps)
-    teacher = None
-    if spec.teacher:
-        teacher = as_teacher(build_detector(spec.teacher.network, classes), student)
-        check_teacher(spec.method, student, teacher)
-    build_method(spec.method, *shown_to_method(student, teacher))
 
 
 def _same_range(one: RunSpec, other: RunSpec) -> bool:

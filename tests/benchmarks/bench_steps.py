@@ -15,8 +15,8 @@ import torch
 from kdbench.errors import NotApplicable
 from kdbench.registry import methods
 from kdbench.runs.settings import build_spec
+from kdbench.training.applicable import check_applicable
 from kdbench.training.data import build_dataset
-from kdbench.training.run import check_applicable
 from kdbench.training.step_cost import WARMUP, Side
 
 CPU = torch.device("cpu")

@@ -120,7 +120,7 @@ def test_no_field_of_a_spec_is_made_up(tmp_path):
     ],
 )
 def test_options_out_of_range_are_named_before_anything_starts(overrides, message):
-    from kdbench.training.run import check_applicable
+    from kdbench.training.applicable import check_applicable
 
     with pytest.raises(UsageError, match=message):
         check_applicable(
@@ -129,7 +129,7 @@ def test_options_out_of_range_are_named_before_anything_starts(overrides, messag
 
 
 def test_a_method_that_cannot_be_built_is_told_before_its_teacher_is_trained():
-    from kdbench.training.run import check_applicable
+    from kdbench.training.applicable import check_applicable
 
     spec = build_spec(profile="tiny", method="fitnet", overrides={"method.tap": "nowhere"})
     with pytest.raises(UsageError, match="'nowhere' must name taps"):
