@@ -125,12 +125,12 @@ def _accuracy(metric: str, suffix: str) -> dict[str, Column]:
     }  # fmt: skip
 
 
-def _worth(metric: str):
-    """The worth; a bound where the ladder of `none` ends before it."""
+def _worth(metric: str, key: str = "worth"):
+    """The worth, or what follows from it; a bound where the ladder of `none` ends before it."""
 
     def show(row: Row) -> str:
         sign = {"below": "< ", "beyond": "> "}.get(row[f"{metric}_worth_end"], "")
-        text = number(row[f"{metric}_worth"], ".2f")
+        text = number(row[f"{metric}_{key}"], ".2f")
         return text if text == ABSENT else sign + text
 
     return show
@@ -139,7 +139,8 @@ def _worth(metric: str):
 def _worth_interval(metric: str):
     def show(row: Row) -> str:
         low, high = row[f"{metric}_worth_low"], row[f"{metric}_worth_high"]
-        return f"{low:.2f}..{high:.2f}" if known(low) and known(high) else ABSENT
+        told = known(low) and known(high) and low < high  # not where both are the ladder's end
+        return f"{low:.2f}..{high:.2f}" if told else ABSENT
 
     return show
 
@@ -165,7 +166,7 @@ def _of_worth(metric: str, suffix: str) -> dict[str, Column]:
             f"{metric}_worth_low", _worth_interval(metric), "its interval over seeds"
         ),
         f"net{suffix}": Column(
-            f"{metric}_net", _number(f"{metric}_net", ".2f"),
+            f"{metric}_net", _worth(metric, "net"),
             "worth by cost: below 1 it is a slower way of training for longer",
         ),
     }  # fmt: skip

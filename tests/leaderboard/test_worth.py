@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from kdbench.leaderboard.columns import COLUMNS
 from kdbench.leaderboard.rows import leaderboard
 from kdbench.leaderboard.worth import Ladder
 from kdbench.runs.step_costs import step_key
@@ -79,6 +80,20 @@ def test_worth_cost_and_net_stand_in_rows(rungs, student):
     assert (bad["bev_worth"], bad["bev_worth_end"]) == (pytest.approx(0.5), "below")
     assert (best["bev_worth"], best["bev_worth_end"]) == (pytest.approx(4), "beyond")
     assert of_method(rows, "none")["bev_worth"] == pytest.approx(1)
+
+
+def test_what_follows_from_a_bound_is_a_bound(rungs, student):
+    records = rungs({"good": 60.0, "best": 80.0})
+    costs = {}
+    for name in ("good", "best"):
+        spec = student(name)
+        spec = replace(spec, train=replace(spec.train, steps=1000))
+        costs[step_key(spec)] = {"ratio": 2.0, "cpu": "a processor", "threads": 2}
+    rows = leaderboard(records, costs)
+    shown = COLUMNS["net"].show
+    assert shown(of_method(rows, "good")) == "1.00"
+    assert shown(of_method(rows, "best")) == "> 2.00"
+    assert COLUMNS["worth 95 %"].show(of_method(rows, "best")) == "-"
 
 
 def test_a_table_says_what_it_cannot_tell(rungs, records):
