@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from tests.kills.commands import COMMANDS
-from tests.kills.trial import Trials
+from tests.kills.trial import Server, Trials
 
 MOST = 3  # kills of one command before it is let go on
 HOW = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
@@ -31,32 +31,33 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     wrong = 0
-    for name in arguments.names or COMMANDS:
-        with tempfile.TemporaryDirectory(prefix="kdbench-kills-") as base:
-            wrong += tried(name, Path(base), arguments.kills, arguments.seed)
+    with Server() as server:
+        for name in arguments.names or COMMANDS:
+            with tempfile.TemporaryDirectory(prefix="kdbench-kills-") as base:
+                trials = Trials(name, Path(base), server)
+                wrong += tried(trials, arguments.kills, arguments.seed)
     return int(wrong > 0)
 
 
-def tried(name: str, base: Path, kills: int, seed: int) -> int:
+def tried(trials: Trials, kills: int, seed: int) -> int:
     """Kills a command so often, and returns in how many trials something went wrong."""
-    rng = np.random.default_rng([seed, *name.encode()])
+    rng = np.random.default_rng([seed, *trials.name.encode()])
     wrong = count = 0
-    with Trials(name, base) as trials:
-        while trials.kills < kills:
-            how = HOW[rng.integers(len(HOW))]
-            moments = [moment(trials, rng) for _ in range(rng.integers(1, MOST + 1))]
-            faults = trials.killed(*moments, how=how)
-            count, wrong = count + 1, wrong + bool(faults)
-            for fault in faults:
-                print(f"{name}, {how.name} at {moments}: {fault}", flush=True)
-            for folder in base.iterdir():
-                shutil.rmtree(folder)
-        print(
-            f"{name}, seed {seed}: {trials.kills} kills in {count} commands of "
-            f"{trials.seconds:.1f} s and {len(trials.writes)} writes, {wrong} wrong; "
-            f"{trials.left} temporary files left",
-            flush=True,
-        )
+    while trials.kills < kills:
+        how = HOW[rng.integers(len(HOW))]
+        moments = [moment(trials, rng) for _ in range(rng.integers(1, MOST + 1))]
+        faults = trials.killed(*moments, how=how)
+        count, wrong = count + 1, wrong + bool(faults)
+        for fault in faults:
+            print(f"{trials.name}, {how.name} at {moments}: {fault}", flush=True)
+        for folder in trials.base.iterdir():
+            shutil.rmtree(folder)
+    print(
+        f"{trials.name}, seed {seed}: {trials.kills} kills in {count} commands of "
+        f"{trials.seconds:.1f} s and {len(trials.writes)} writes, {wrong} wrong; "
+        f"{trials.left} temporary files left",
+        flush=True,
+    )
     return wrong
 
 

@@ -23,7 +23,8 @@ from kdbench.training import loop, tuning
 from tests.kills.disk import fill
 from tests.writes import about_to_write
 
-LONGEST = 600  # seconds of a command, whatever else the machine does
+STOPPED = 130  # exit code of a command that a signal asked to end
+LONGEST = 3600  # seconds of a command, whatever else the machine does
 LOOK = 0.002  # seconds between two looks at a process
 IMPORTED = ("run", "sweep", "tune", "report", "import")
 MODULES = (
@@ -83,16 +84,11 @@ def _forked(arguments: list[str], folder: Path, happens: dict) -> Process:
     process = os.fork()
     if process:
         return Process(process, writes, said)
-    os.setsid()
-    os.chdir(folder)
-    Path("tmp").mkdir(exist_ok=True)
-    os.environ |= {"KDBENCH_HOME": str(folder / "home"), "TMPDIR": str(folder / "tmp")}
-    for descriptor in (1, 2):
-        os.dup2(said.fileno(), descriptor)
-    sys.stdout, sys.stderr = (os.fdopen(d, "w", buffering=1) for d in (1, 2))
-    written = _watched(folder, happens)
-    code = 70
+    written: list[str] = []
+    code = STOPPED  # where it is before the command has begun, or after it has ended
     try:
+        _enter(folder, said)
+        _watch(folder, happens, written)
         main(arguments)
     except SystemExit as stop:
         code = stop.code
@@ -102,9 +98,20 @@ def _forked(arguments: list[str], folder: Path, happens: dict) -> Process:
         os._exit(code)
 
 
-def _watched(folder: Path, happens: dict) -> list[str]:
-    """The paths below `folder` that are written from now on; what `happens` does, by number."""
-    written: list[str] = []
+def _enter(folder: Path, said: IO[bytes]) -> None:
+    """Makes a process one that was started in a folder, and that speaks to a file."""
+    os.setsid()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # in a shell's background it is none
+    os.chdir(folder)
+    Path("tmp").mkdir(exist_ok=True)
+    os.environ |= {"KDBENCH_HOME": str(folder / "home"), "TMPDIR": str(folder / "tmp")}
+    for descriptor in (1, 2):
+        os.dup2(said.fileno(), descriptor)
+    sys.stdout, sys.stderr = (os.fdopen(d, "w", buffering=1) for d in (1, 2))
+
+
+def _watch(folder: Path, happens: dict, written: list[str]) -> None:
+    """Notes the paths below `folder` that are written; what `happens` does, by number."""
     happening = []
 
     def look(event: str, arguments: tuple) -> None:
@@ -117,7 +124,6 @@ def _watched(folder: Path, happens: dict) -> list[str]:
             written.append(os.path.relpath(below[-1], folder))
 
     sys.addaudithook(look)
-    return written
 
 
 def _ended(process: Process, began: float, seconds: float | None, how: int) -> dict:

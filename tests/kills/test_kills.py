@@ -14,18 +14,16 @@ PHASES = 6  # that the writes of a command are cut into
 
 
 @pytest.fixture(scope="module")
-def trials(tmp_path_factory):
+def trials(server, tmp_path_factory):
     """Trials of a command; one that runs undisturbed serves all tests."""
-    made = {}
+    made: dict[str, Trials] = {}
 
     def get(name: str) -> Trials:
         if name not in made:
-            made[name] = Trials(name, tmp_path_factory.mktemp(name)).__enter__()
+            made[name] = Trials(name, tmp_path_factory.mktemp(name), server)
         return made[name]
 
-    yield get
-    for each in made.values():
-        each.__exit__()
+    return get
 
 
 @pytest.mark.parametrize("name", QUICK)

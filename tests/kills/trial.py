@@ -21,33 +21,46 @@ FULL = (1, 4)  # of one whose disk is full
 ROOM = "make room there, and the same command goes on"  # what it is told to do
 
 
+class Server:
+    """The process that commands are forked from."""
+
+    def __enter__(self) -> "Server":
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.kills.server"], cwd=ROOT, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )  # fmt: skip
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+    def ask(self, **request) -> list[dict]:
+        """What `server.answered` says."""
+        self.process.stdin.write(json.dumps(request) + "\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+
 @dataclass
 class Trials:
     """Trials of one command. `whole` is what it leaves undisturbed."""
 
     name: str
     base: Path
+    server: Server
     whole: dict[str, Any] = field(init=False)
     seconds: float = field(init=False)
     writes: list[str] = field(init=False)  # the paths, in order
     kills: int = 0  # of processes that were killed in time
     left: int = 0  # temporary files that are there when the command has ended at last
 
-    def __enter__(self) -> "Trials":
-        self.server = subprocess.Popen(
-            [sys.executable, "-m", "tests.kills.server"], cwd=ROOT, text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        )  # fmt: skip
+    def __post_init__(self):
         folder = self._folder()
         (found,) = self._run(folder)
         if found["code"]:
             raise RuntimeError(f"{self.name} ends with {found}")
         self.whole, self.seconds, self.writes = outcome(folder), found["seconds"], found["writes"]
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.server.kill()
-        self.server.communicate()
 
     def killed(self, *moments: dict, how: int = signal.SIGKILL) -> list[str]:
         """What is wrong after a command was killed at moments, one after the other, and ended.
@@ -59,7 +72,7 @@ class Trials:
             (found,) = self._run(folder, **moment, how=how)
             if found["code"] in (-how, STOPPED):
                 self.kills += 1
-            elif found["code"]:
+            elif found["code"] and not self._done_before(found):
                 faults.append(f"ended with {found['code']} at {moment}: {found['said'][-3:]}")
             faults += [f"after {moment}: {fault}" for fault in damaged(folder, self.whole)]
         return faults + self._finished(folder)
@@ -92,18 +105,16 @@ class Trials:
 
     def _done_before(self, found: dict) -> bool:
         """An import that comes after another, or was killed at its end, is told so."""
-        return self.name == "import" and "is there already" in found["said"][-1]
+        return self.name == "import" and any("is there already" in line for line in found["said"])
 
     def _folder(self) -> Path:
         folder = Path(tempfile.mkdtemp(prefix=f"{self.name}-", dir=self.base))
         COMMANDS[self.name].make(folder)
         return folder
 
-    def _run(self, folder: Path, **request) -> list[dict]:
-        request |= {"arguments": COMMANDS[self.name].arguments, "folder": str(folder)}
-        self.server.stdin.write(json.dumps(request) + "\n")
-        self.server.stdin.flush()
-        return json.loads(self.server.stdout.readline())
+    def _run(self, folder: Path, **happens) -> list[dict]:
+        arguments = COMMANDS[self.name].arguments
+        return self.server.ask(arguments=arguments, folder=str(folder), **happens)
 
 
 def _told(found: dict, folder: Path) -> Iterator[str]:
